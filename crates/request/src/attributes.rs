@@ -1,0 +1,50 @@
+/// What is asked for: the half of a SubjectAccessReview's `spec` that does not name the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attributes {
+    /// A verb on a Kubernetes resource.
+    Resource(ResourceAttributes),
+    /// A verb on a URL path that is no resource.
+    NonResource {
+        /// Lower case, as in `nonResourceURLs` rules.
+        verb: String,
+        /// The decoded path.
+        path: String,
+    },
+}
+
+/// The fields of `authorization.k8s.io/v1` `ResourceAttributes`; an empty string means "not given", as there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceAttributes {
+    /// Empty: all namespaces, or a resource outside namespaces.
+    pub namespace: String,
+    /// `get`, `create`, ... or `*`.
+    pub verb: String,
+    /// Empty: the core group.
+    pub group: String,
+    /// Empty: any version.
+    pub version: String,
+    /// Plural, lower case.
+    pub resource: String,
+    /// Empty: the resource itself.
+    pub subresource: String,
+    /// Empty: all names.
+    pub name: String,
+}
+
+impl Attributes {
+    /// The verb of either kind.
+    pub fn verb(&self) -> &str {
+        match self {
+            Self::Resource(attributes) => &attributes.verb,
+            Self::NonResource { verb, .. } => verb,
+        }
+    }
+
+    /// The resource and subresource; both empty for a path.
+    pub fn resource(&self) -> (&str, &str) {
+        match self {
+            Self::Resource(attributes) => (&attributes.resource, &attributes.subresource),
+            Self::NonResource { .. } => ("", ""),
+        }
+    }
+}

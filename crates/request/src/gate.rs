@@ -1,0 +1,109 @@
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+use rustls_pki_types::CertificateDer;
+
+use crate::{CanonicalRequest, Reads, Refusal, User};
+
+/// Decides whether a request may pass. The one meeting point of those who decide and those who carry bytes.
+pub trait Gate: Send + Sync {
+    /// What [`Gate::decide`] reads of a request, fixed at start: that much must be unambiguous.
+    fn reads(&self) -> &Reads;
+
+    /// Decides about one request. Dropping the future is safe: nothing is half decided.
+    fn decide(&self, request: &CanonicalRequest, peer: &Peer) -> impl Future<Output = Decision> + Send;
+}
+
+/// The far end of the connection that a request arrived on. Nothing in it names a user.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// The certificates the client presented, leaf first, with proof of possession of the leaf's key and nothing
+    /// else verified. Empty without TLS or when none was presented.
+    pub chain: Arc<[CertificateDer<'static>]>,
+}
+
+/// What a gate says of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// The user may do this.
+    Allow(Grant),
+    /// The request passes although nobody was asked: a door that the configuration holds open.
+    Open(OpenDoor),
+    /// The request goes no further.
+    Refuse(Refusal),
+}
+
+/// What a user was granted: to send this request, with these headers about him.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Who may.
+    pub user: User,
+    /// Headers for the upstream, set after everything a client sent under these names is gone.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why a request passes without anybody being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenDoor {
+    /// `--ignore-paths` names its path.
+    IgnoredPath,
+}
+
+/// The right to send one request upstream, together with that request.
+///
+/// Only [`admit`] makes one, so a request that was not decided cannot be sent, nor another than the one decided:
+///
+/// ```compile_fail,E0451
+/// fn forge(request: request::CanonicalRequest) -> request::Permit {
+///     request::Permit { request, grant: None }
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// fn swap(permit: &mut request::Permit, other: request::CanonicalRequest) {
+///     permit.request = other;
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn twice(permit: &request::Permit) -> request::Permit {
+///     permit.clone()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    request: CanonicalRequest,
+    grant: Option<Grant>,
+}
+
+impl Permit {
+    /// Who was admitted; `None` behind an open door.
+    pub fn user(&self) -> Option<&User> {
+        self.grant.as_ref().map(|grant| &grant.user)
+    }
+
+    /// The request that was admitted.
+    pub fn request(&self) -> &CanonicalRequest {
+        &self.request
+    }
+
+    /// Spends the permit.
+    pub fn into_parts(self) -> (CanonicalRequest, Option<Grant>) {
+        (self.request, self.grant)
+    }
+}
+
+/// Asks the gate about a request: the only maker of a [`Permit`].
+///
+/// # Errors
+///
+/// The gate's refusal. Dropping the future is safe: no permit is made.
+pub async fn admit(gate: &impl Gate, request: CanonicalRequest, peer: &Peer) -> Result<Permit, Refusal> {
+    match gate.decide(&request, peer).await {
+        Decision::Allow(grant) => Ok(Permit { request, grant: Some(grant) }),
+        Decision::Open(OpenDoor::IgnoredPath) => Ok(Permit { request, grant: None }),
+        Decision::Refuse(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,331 @@
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::Attributes;
+
+/// Why a request goes no further. Each has one [`Row`]: nothing else makes an error response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a row says what each means")]
+pub enum Reason {
+    BadRequest,
+    AmbiguousPath,
+    AmbiguousCredentials,
+    MethodNotAllowed,
+    HeadTooLarge,
+    UpgradeNotSupported,
+    UncleanPath,
+    NoCredentials,
+    CertificateRejected,
+    TokenRejected,
+    NotAllowed,
+    IdentityNotSendable,
+    ApiUnreachable,
+    ApiTimeout,
+    ApiError,
+    ApiCredentialsRefused,
+    ApiBusy,
+    ApiFailedAuthentication,
+    ApiFailedAuthorization,
+    UpstreamUnreachable,
+    UpstreamFailed,
+    Internal,
+}
+
+/// What a refusal looks like, from each side.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What the client gets.
+    pub status: StatusCode,
+    /// What the client reads.
+    pub text: Text,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
+    /// How loud the log line is.
+    pub level: LogLevel,
+    /// The metric label, and the anchor in docs/reasons.md.
+    pub label: &'static str,
+    /// One sentence for the operator.
+    pub meaning: &'static str,
+}
+
+/// The client's text; none of it can carry what the client or the API server sent, but for the fields named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// No body.
+    Empty,
+    /// Always the same.
+    Fixed(&'static str),
+    /// Followed by ` (user=.., verb=.., resource=.., subresource=..)`, as the Go program has it.
+    WithAttributes(&'static str),
+}
+
+/// How loud a refusal is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Any client can cause it at will: shown with `-v=2`.
+    Debug,
+    /// Shown always: something that is not the client's doing is broken.
+    Warn,
+    /// Shown always: this program is broken.
+    Error,
+}
+
+impl Reason {
+    /// All of them, in the order of the table in docs/reasons.md.
+    pub const ALL: &[Self] = &[
+        Self::BadRequest,
+        Self::AmbiguousPath,
+        Self::AmbiguousCredentials,
+        Self::MethodNotAllowed,
+        Self::HeadTooLarge,
+        Self::UpgradeNotSupported,
+        Self::UncleanPath,
+        Self::NoCredentials,
+        Self::CertificateRejected,
+        Self::TokenRejected,
+        Self::NotAllowed,
+        Self::IdentityNotSendable,
+        Self::ApiUnreachable,
+        Self::ApiTimeout,
+        Self::ApiError,
+        Self::ApiCredentialsRefused,
+        Self::ApiBusy,
+        Self::ApiFailedAuthentication,
+        Self::ApiFailedAuthorization,
+        Self::UpstreamUnreachable,
+        Self::UpstreamFailed,
+        Self::Internal,
+    ];
+
+    /// The reason's row.
+    pub const fn row(self) -> Row {
+        use LogLevel::{Debug, Error, Warn};
+        const BAD_REQUEST: Text = Text::Fixed("Bad Request");
+        const UNAUTHORIZED: Text = Text::Fixed("Unauthorized");
+        const UNAVAILABLE: Text = Text::Fixed("Service Unavailable");
+        let (status, text, level, label, meaning) = match self {
+            Self::BadRequest => (400, BAD_REQUEST, Debug, "bad_request", "The request's head is malformed or contradicts itself."),
+            Self::AmbiguousPath => {
+                (400, BAD_REQUEST, Debug, "ambiguous_path", "The decision reads the path, and the path has more than one meaning.")
+            }
+            Self::AmbiguousCredentials => {
+                (400, BAD_REQUEST, Debug, "ambiguous_credentials", "The request has more than one Authorization header.")
+            }
+            Self::MethodNotAllowed => {
+                (405, Text::Fixed("Method Not Allowed"), Debug, "method_not_allowed", "CONNECT: this is no forward proxy.")
+            }
+            Self::HeadTooLarge => (
+                431,
+                Text::Fixed("Request Header Fields Too Large"),
+                Debug,
+                "head_too_large",
+                "The head is over --max-header-bytes or has more than 256 fields.",
+            ),
+            Self::UpgradeNotSupported => (
+                501,
+                Text::Fixed("Not Implemented"),
+                Debug,
+                "upgrade_not_supported",
+                "The request asks to switch protocols, which is not forwarded.",
+            ),
+            Self::UncleanPath => (
+                307,
+                Text::Fixed("Temporary Redirect"),
+                Debug,
+                "unclean_path",
+                "The path has `//`, `/./` or `/../`; the client is sent to the path it leads to.",
+            ),
+            Self::NoCredentials => (
+                401,
+                UNAUTHORIZED,
+                Debug,
+                "no_credentials",
+                "The request has no client certificate that is trusted here and no bearer token.",
+            ),
+            Self::CertificateRejected => (
+                401,
+                UNAUTHORIZED,
+                Debug,
+                "certificate_rejected",
+                "The client certificate does not verify against --client-ca-file now, and no other credential did better.",
+            ),
+            Self::TokenRejected => (
+                401,
+                UNAUTHORIZED,
+                Debug,
+                "token_rejected",
+                "The bearer token is not valid, or not for the audiences of --auth-token-audiences.",
+            ),
+            Self::NotAllowed => {
+                (403, Text::WithAttributes("Forbidden"), Debug, "not_allowed", "The user is known and no authorizer allows what he asks.")
+            }
+            Self::IdentityNotSendable => (
+                403,
+                Text::Fixed("Forbidden"),
+                Debug,
+                "identity_not_sendable",
+                "The user's name or a group cannot be written into the identity headers exactly: control bytes, outer spaces, or the separator in a group.",
+            ),
+            Self::ApiUnreachable => {
+                (503, UNAVAILABLE, Warn, "api_unreachable", "The API server cannot be connected to, or the connection broke.")
+            }
+            Self::ApiTimeout => (503, UNAVAILABLE, Warn, "api_timeout", "The API server did not answer within the request's deadline."),
+            Self::ApiError => {
+                (503, UNAVAILABLE, Warn, "api_error", "The API server answered with an error, or with something that is no answer.")
+            }
+            Self::ApiCredentialsRefused => (
+                503,
+                UNAVAILABLE,
+                Warn,
+                "api_credentials_refused",
+                "The API server refuses this proxy's own credentials or permissions; the log names the missing permission.",
+            ),
+            Self::ApiBusy => (
+                503,
+                UNAVAILABLE,
+                Warn,
+                "api_busy",
+                "Too many calls to the API server are in flight, or --kube-api-qps is used up, for longer than the request's deadline.",
+            ),
+            Self::ApiFailedAuthentication => (
+                401,
+                UNAUTHORIZED,
+                Warn,
+                "api_failed_authentication",
+                "The API server could not be asked who the user is, and --compat-api-errors asks for Go's status.",
+            ),
+            Self::ApiFailedAuthorization => (
+                500,
+                Text::WithAttributes("Authorization error"),
+                Warn,
+                "api_failed_authorization",
+                "The API server could not be asked whether the user may, and --compat-api-errors asks for Go's status.",
+            ),
+            Self::UpstreamUnreachable => (502, Text::Empty, Warn, "upstream_unreachable", "The upstream cannot be connected to."),
+            Self::UpstreamFailed => {
+                (502, Text::Empty, Warn, "upstream_failed", "The upstream's connection broke, or what it sent is no HTTP response.")
+            }
+            Self::Internal => {
+                (500, Text::Fixed("Internal Server Error"), Error, "internal", "A fault of this program; the request was refused.")
+            }
+        };
+        let status = match StatusCode::from_u16(status) {
+            Ok(status) => status,
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let retry_after = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        };
+        Row { status, text, retry_after, level, label, meaning }
+    }
+}
+
+/// A request's end: the reason, what the client may read of it, and what only the log says.
+#[derive(Clone, Debug)]
+pub struct Refusal(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
+    reason: Reason,
+    detail: String,
+    asked: Option<(String, Attributes)>,
+    location: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal that needs no further words.
+    pub fn new(reason: Reason) -> Self {
+        Self(Box::new(Inner { reason, detail: String::new(), asked: None, location: None }))
+    }
+
+    /// A refusal with a detail for the log. The client never sees it; it must not contain a credential.
+    pub fn because(reason: Reason, detail: impl fmt::Display) -> Self {
+        let mut refusal = Self::new(reason);
+        refusal.0.detail = detail.to_string();
+        refusal
+    }
+
+    /// Adds who asked for what.
+    #[must_use]
+    pub fn about(mut self, user: &str, attributes: Attributes) -> Self {
+        self.0.asked = Some((user.to_owned(), attributes));
+        self
+    }
+
+    /// Adds where the client finds what it asked for.
+    #[must_use]
+    pub fn see(mut self, location: String) -> Self {
+        self.0.location = Some(location);
+        self
+    }
+
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// For the log alone.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The user and what he asked for, once known.
+    pub fn asked(&self) -> Option<(&str, &Attributes)> {
+        self.0.asked.as_ref().map(|(user, attributes)| (user.as_str(), attributes))
+    }
+
+    /// Where the client is sent.
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// What the client reads, without a line end.
+    pub fn text(&self) -> Option<String> {
+        match self.reason().row().text {
+            Text::Empty => None,
+            Text::Fixed(text) => Some(text.to_owned()),
+            Text::WithAttributes(text) => {
+                let (user, verb, (resource, subresource)) = match self.asked() {
+                    Some((user, attributes)) => (user, attributes.verb(), attributes.resource()),
+                    None => ("", "", ("", "")),
+                };
+                Some(format!("{text} (user={user}, verb={verb}, resource={resource}, subresource={subresource})"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own_and_an_error_status() {
+        let labels: HashSet<_> = Reason::ALL.iter().map(|reason| reason.row().label).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(reason.row().status.as_u16() >= 300, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_explained_in_the_docs() {
+        let docs = include_str!("../../../docs/reasons.md");
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let line = format!("| <a id=\"{0}\"></a>`{0}` | {1} | {2} |", row.label, row.status.as_u16(), row.meaning);
+            assert!(docs.contains(&line), "docs/reasons.md lacks the line\n{line}");
+        }
+    }
+
+    #[test]
+    fn a_denial_reads_as_the_go_programs() {
+        let attributes = Attributes::NonResource { verb: "get".into(), path: "/metrics".into() };
+        let refusal = Refusal::new(Reason::NotAllowed).about("alice", attributes);
+        assert_eq!(refusal.text().as_deref(), Some("Forbidden (user=alice, verb=get, resource=, subresource=)"));
+    }
+}
