@@ -1,0 +1,98 @@
+use std::{io, sync::Arc};
+
+use jiff::Timestamp;
+use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+};
+
+use crate::{Metrics, line, sink::Sink};
+
+/// The rooms whose lines are shown at any verbosity. Libraries get their warnings shown and nothing more: what they
+/// log beyond that can hold headers and bodies.
+const ROOMS: [&str; 8] = ["auth", "go_compat", "kube_api", "kube_rbac_proxy", "observe", "proxy", "request", "settings"];
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// klog's structured text.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogSettings {
+    /// klog's `-v`: from 2 on refusals are shown, from 5 on everything.
+    pub verbosity: u32,
+    /// How lines look.
+    pub format: Format,
+}
+
+/// Keeps the log open; its end waits a moment for the last lines.
+#[derive(Debug)]
+#[must_use = "the last lines are lost when it is dropped early"]
+pub struct LogGuard(Sink);
+
+/// Starts the log, once in a process.
+///
+/// # Errors
+///
+/// The log's thread cannot be started, or a log was started before.
+pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard> {
+    let sink = Sink::open(metrics)?;
+    let level = match settings.verbosity {
+        0..=1 => LevelFilter::INFO,
+        2..=4 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let subscriber = tracing_subscriber::registry().with(Log { level, format: settings.format, sink: sink.clone() });
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    Ok(LogGuard(sink))
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
+struct Log {
+    level: LevelFilter,
+    format: Format,
+    sink: Sink,
+}
+
+impl Log {
+    fn shows(&self, metadata: &Metadata<'_>) -> bool {
+        let room = metadata.target().split("::").next().unwrap_or_default();
+        match ROOMS.contains(&room) {
+            true => *metadata.level() <= self.level,
+            false => *metadata.level() <= Level::WARN,
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match self.shows(metadata) {
+            true => Interest::always(),
+            false => Interest::never(),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.shows(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.sink.write(line::format(event, self.format, Timestamp::now()));
+    }
+}

@@ -1,0 +1,248 @@
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+use request::Reason;
+
+/// All metrics of the program. Every label set is closed: no value comes from a client.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    authentications: Family<AuthenticationLabels, Counter>,
+    authorizations: Family<AuthorizationLabels, Counter>,
+    api_calls: Family<ApiLabels, Histogram, ApiBuckets>,
+    cache_lookups: Family<CacheLookupLabels, Counter>,
+    cache_entries: Family<CacheLabels, Gauge>,
+    reloads: Family<ReloadLabels, Counter>,
+    certificates: Family<SubjectLabels, Gauge>,
+    connections: Family<ListenerLabels, Gauge>,
+    log_lines_dropped: Counter,
+}
+
+/// One open connection; counted until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+#[derive(Clone, Copy, Debug)]
+struct ApiBuckets;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    code: u16,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthenticationLabels {
+    method: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthorizationLabels {
+    authorizer: &'static str,
+    decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLookupLabels {
+    cache: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    cache: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    subject: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubjectLabels {
+    subject: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+impl Metrics {
+    /// The media type of [`Metrics::encode`].
+    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// Registers everything under `prefix`, the command's name.
+    pub fn new(prefix: &str, version: &str) -> Arc<Self> {
+        let mut metrics = Self {
+            registry: Registry::with_prefix(prefix),
+            requests: Family::default(),
+            authentications: Family::default(),
+            authorizations: Family::default(),
+            api_calls: Family::new_with_constructor(ApiBuckets),
+            cache_lookups: Family::default(),
+            cache_entries: Family::default(),
+            reloads: Family::default(),
+            certificates: Family::default(),
+            connections: Family::default(),
+            log_lines_dropped: Counter::default(),
+        };
+        metrics.register(version);
+        Arc::new(metrics)
+    }
+
+    /// The whole registry in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut encoded = String::new();
+        // Writing into a String does not fail; what could be encoded is served all the same.
+        if let Err(error) = text::encode(&mut encoded, &self.registry) {
+            tracing::error!(%error, "Metrics could not be encoded");
+        }
+        encoded
+    }
+
+    /// A request was answered; `reason` is `None` when the answer is the upstream's.
+    pub fn request(&self, code: StatusCode, reason: Option<Reason>) {
+        let reason = reason.map_or("", |reason| reason.row().label);
+        self.requests.get_or_create(&RequestLabels { code: code.as_u16(), reason }).inc();
+    }
+
+    /// An authenticator looked at a request.
+    pub fn authentication(&self, method: &'static str, result: &'static str) {
+        self.authentications.get_or_create(&AuthenticationLabels { method, result }).inc();
+    }
+
+    /// An authorizer was asked about a request.
+    pub fn authorization(&self, authorizer: &'static str, decision: &'static str) {
+        self.authorizations.get_or_create(&AuthorizationLabels { authorizer, decision }).inc();
+    }
+
+    /// The API server was called, retries included.
+    pub fn api_call(&self, kind: &'static str, result: &'static str, duration: Duration) {
+        self.api_calls.get_or_create(&ApiLabels { kind, result }).observe(duration.as_secs_f64());
+    }
+
+    /// A cache was looked into.
+    pub fn cache(&self, cache: &'static str, outcome: &'static str) {
+        self.cache_lookups.get_or_create(&CacheLookupLabels { cache, outcome }).inc();
+    }
+
+    /// How many entries a cache holds.
+    pub fn cache_size(&self, cache: &'static str, entries: u64) {
+        self.cache_entries.get_or_create(&CacheLabels { cache }).set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// A watched file changed.
+    pub fn reload(&self, subject: &'static str, result: &'static str) {
+        self.reloads.get_or_create(&ReloadLabels { subject, result }).inc();
+    }
+
+    /// When a certificate in use ends, in seconds since 1970.
+    pub fn certificate_not_after(&self, subject: &'static str, not_after: i64) {
+        self.certificates.get_or_create(&SubjectLabels { subject }).set(not_after);
+    }
+
+    /// A client connected.
+    pub fn connection(&self, listener: &'static str) -> OpenConnection {
+        let gauge = self.connections.get_or_create(&ListenerLabels { listener }).clone();
+        gauge.inc();
+        OpenConnection(gauge)
+    }
+
+    /// A log line was given up.
+    pub fn log_line_dropped(&self) {
+        self.log_lines_dropped.inc();
+    }
+
+    fn register(&mut self, version: &str) {
+        let registry = &mut self.registry;
+        registry.register("build", "The running program", Info::new([("version", version.to_owned())]));
+        registry.register(
+            "requests",
+            "Requests answered, by status and by the reason of a refusal (docs/reasons.md; empty: the upstream answered)",
+            self.requests.clone(),
+        );
+        registry.register("authentications", "Looks of an authenticator at a request", self.authentications.clone());
+        registry.register("authorizations", "Questions to an authorizer", self.authorizations.clone());
+        registry.register_with_unit(
+            "api_call_duration",
+            "Calls to the API server, retries and waiting included",
+            Unit::Seconds,
+            self.api_calls.clone(),
+        );
+        registry.register("cache_lookups", "Looks into a cache; shared: another request's call was waited for", self.cache_lookups.clone());
+        registry.register("cache_entries", "Entries in a cache", self.cache_entries.clone());
+        registry.register(
+            "reloads",
+            "Changes of watched files; kept: the new content is broken, the last good one serves",
+            self.reloads.clone(),
+        );
+        registry.register_with_unit(
+            "certificate_not_after",
+            "When a certificate in use ends, since 1970",
+            Unit::Seconds,
+            self.certificates.clone(),
+        );
+        registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("log_lines_dropped", "Log lines given up because nobody reads standard error", self.log_lines_dropped.clone());
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl MetricConstructor<Histogram> for ApiBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_openmetrics_text() {
+        let metrics = Metrics::new("kube_rbac_proxy", "1.2.3");
+        metrics.request(StatusCode::FORBIDDEN, Some(Reason::NotAllowed));
+        metrics.request(StatusCode::OK, None);
+        let open = metrics.connection("secure");
+        metrics.log_line_dropped();
+        let text = metrics.encode();
+        for line in [
+            "kube_rbac_proxy_build_info{version=\"1.2.3\"} 1",
+            "kube_rbac_proxy_requests_total{code=\"403\",reason=\"not_allowed\"} 1",
+            "kube_rbac_proxy_requests_total{code=\"200\",reason=\"\"} 1",
+            "kube_rbac_proxy_connections{listener=\"secure\"} 1",
+            "kube_rbac_proxy_log_lines_dropped_total 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+        }
+        drop(open);
+        assert!(metrics.encode().contains("kube_rbac_proxy_connections{listener=\"secure\"} 0"));
+    }
+}

@@ -1,0 +1,37 @@
+use std::net::SocketAddr;
+
+use request::{LogLevel, Refusal};
+
+/// Writes a refusal's log line, as loud as its row says.
+pub fn log_refusal(refusal: &Refusal, peer: SocketAddr) {
+    let row = refusal.reason().row();
+    let (user, verb, path) = match refusal.asked() {
+        Some((user, attributes)) => (user, attributes.verb(), what(attributes)),
+        None => ("", "", String::new()),
+    };
+    let (reason, status, detail) = (row.label, row.status.as_u16(), refusal.detail());
+    match row.level {
+        LogLevel::Debug => tracing::debug!(reason, status, user, verb, asked = path, %peer, detail, "Request refused"),
+        LogLevel::Warn => tracing::warn!(reason, status, user, verb, asked = path, %peer, detail, "Request refused"),
+        LogLevel::Error => tracing::error!(reason, status, user, verb, asked = path, %peer, detail, "Request refused"),
+    }
+}
+
+fn what(attributes: &request::Attributes) -> String {
+    match attributes {
+        request::Attributes::NonResource { path, .. } => path.clone(),
+        request::Attributes::Resource(resource) => {
+            let mut text = String::new();
+            for part in [&resource.group, &resource.version, &resource.namespace, &resource.resource, &resource.subresource, &resource.name]
+            {
+                if !part.is_empty() {
+                    if !text.is_empty() {
+                        text.push('/');
+                    }
+                    text.push_str(part);
+                }
+            }
+            text
+        }
+    }
+}
