@@ -11,6 +11,7 @@ pub enum Reason {
     BadRequest,
     AmbiguousPath,
     AmbiguousCredentials,
+    NotFound,
     MethodNotAllowed,
     HeadTooLarge,
     UpgradeNotSupported,
@@ -77,6 +78,7 @@ impl Reason {
         Self::BadRequest,
         Self::AmbiguousPath,
         Self::AmbiguousCredentials,
+        Self::NotFound,
         Self::MethodNotAllowed,
         Self::HeadTooLarge,
         Self::UpgradeNotSupported,
@@ -112,6 +114,7 @@ impl Reason {
             Self::AmbiguousCredentials => {
                 (400, BAD_REQUEST, Debug, "ambiguous_credentials", "The request has more than one Authorization header.")
             }
+            Self::NotFound => (404, Text::Fixed("404 page not found"), Debug, "not_found", "Nothing is served under this path."),
             Self::MethodNotAllowed => {
                 (405, Text::Fixed("Method Not Allowed"), Debug, "method_not_allowed", "CONNECT: this is no forward proxy.")
             }
