@@ -1,1 +1,19 @@
-//! x
+//! Go behaviours that users of the Go program depend on, whether they know it or not.
+//!
+//! Pure: text in, values out. Each module names the Go function that it mirrors and where it knowingly differs.
+
+mod csv;
+mod duration;
+mod listen;
+mod number;
+mod pflag;
+mod quote;
+mod tls;
+
+pub use csv::{CsvError, Record, read_csv, write_csv};
+pub use duration::{DurationError, GoDuration};
+pub use listen::{ListenAddress, ListenAddressError, ListenHost};
+pub use number::{NumberError, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, parse_uint64};
+pub use pflag::{Fault, Known, Occurrence, Respelled, respell};
+pub use quote::quote;
+pub use tls::{CIPHER_SUITES, CipherSuite, TlsVersion, UnknownTlsVersion, cipher_suite};

@@ -1,0 +1,138 @@
+use std::str::FromStr;
+
+use crate::quote;
+
+/// A cipher suite that Go's `crypto/tls` has a name for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CipherSuite {
+    /// Go's name: the IANA name, or one of the two names that Kubernetes keeps for old configurations.
+    pub name: &'static str,
+    /// The IANA number.
+    pub id: u16,
+    /// Whether it belongs to TLS 1.3, where a server's list has no effect in Go: all three are always on.
+    pub tls13: bool,
+}
+
+/// A TLS version, by Go's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// `VersionTLS10`.
+    Tls10,
+    /// `VersionTLS11`.
+    Tls11,
+    /// `VersionTLS12`.
+    Tls12,
+    /// `VersionTLS13`.
+    Tls13,
+}
+
+/// A name that is none of the four.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown tls version {}: write VersionTLS12 or VersionTLS13 (or VersionTLS10, VersionTLS11)", quote(.0))]
+pub struct UnknownTlsVersion(pub String);
+
+impl FromStr for TlsVersion {
+    type Err = UnknownTlsVersion;
+
+    /// Mirrors component-base's `TLSVersion`: no name is the default, 1.2.
+    fn from_str(name: &str) -> Result<Self, UnknownTlsVersion> {
+        match name {
+            "VersionTLS10" => Ok(Self::Tls10),
+            "VersionTLS11" => Ok(Self::Tls11),
+            "" | "VersionTLS12" => Ok(Self::Tls12),
+            "VersionTLS13" => Ok(Self::Tls13),
+            _ => Err(UnknownTlsVersion(name.to_owned())),
+        }
+    }
+}
+
+/// The suite of that name, exactly as written: Go knows no other spelling.
+pub fn cipher_suite(name: &str) -> Option<&'static CipherSuite> {
+    CIPHER_SUITES.iter().find(|suite| suite.name == name)
+}
+
+/// What component-base's `TLSCipherSuites` takes, built with Go 1.26: `tls.CipherSuites`, `tls.InsecureCipherSuites` and
+/// two old names.
+pub static CIPHER_SUITES: &[CipherSuite] = &[
+    tls13("TLS_AES_128_GCM_SHA256", 0x1301),
+    tls13("TLS_AES_256_GCM_SHA384", 0x1302),
+    tls13("TLS_CHACHA20_POLY1305_SHA256", 0x1303),
+    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xc02b),
+    tls12("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 0xc02c),
+    tls12("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0xc02f),
+    tls12("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", 0xc030),
+    tls12("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca8),
+    tls12("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca9),
+    tls12("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", 0xcca8),
+    tls12("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", 0xcca9),
+    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", 0xc009),
+    tls12("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", 0xc00a),
+    tls12("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", 0xc013),
+    tls12("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", 0xc014),
+    tls12("TLS_RSA_WITH_RC4_128_SHA", 0x0005),
+    tls12("TLS_RSA_WITH_3DES_EDE_CBC_SHA", 0x000a),
+    tls12("TLS_RSA_WITH_AES_128_CBC_SHA", 0x002f),
+    tls12("TLS_RSA_WITH_AES_256_CBC_SHA", 0x0035),
+    tls12("TLS_RSA_WITH_AES_128_CBC_SHA256", 0x003c),
+    tls12("TLS_RSA_WITH_AES_128_GCM_SHA256", 0x009c),
+    tls12("TLS_RSA_WITH_AES_256_GCM_SHA384", 0x009d),
+    tls12("TLS_ECDHE_ECDSA_WITH_RC4_128_SHA", 0xc007),
+    tls12("TLS_ECDHE_RSA_WITH_RC4_128_SHA", 0xc011),
+    tls12("TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", 0xc012),
+    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", 0xc023),
+    tls12("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", 0xc027),
+];
+
+const fn tls13(name: &'static str, id: u16) -> CipherSuite {
+    CipherSuite { name, id, tls13: true }
+}
+
+/// TLS 1.2 and, but for the AEAD suites, older.
+const fn tls12(name: &'static str, id: u16) -> CipherSuite {
+    CipherSuite { name, id, tls13: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_go() {
+        assert_eq!(cipher_suite("TLS_RSA_WITH_AES_128_CBC_SHA").map(|suite| suite.id), Some(0x2f));
+        assert_eq!(cipher_suite("TLS_AES_256_GCM_SHA384").map(|suite| (suite.id, suite.tls13)), Some((0x1302, true)));
+        for name in ["", "tls_aes_256_gcm_sha384", " TLS_AES_256_GCM_SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "TLS_FALLBACK_SCSV"] {
+            assert_eq!(cipher_suite(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_old_names_are_the_same_suites() {
+        for name in ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"] {
+            let id = |name: &str| cipher_suite(name).map(|suite| suite.id);
+            assert_eq!(id(name), id(&format!("{name}_SHA256")));
+            assert!(id(name).is_some());
+        }
+    }
+
+    #[test]
+    fn each_name_is_there_once() {
+        let names: BTreeSet<&str> = CIPHER_SUITES.iter().map(|suite| suite.name).collect();
+        let ids: BTreeSet<u16> = CIPHER_SUITES.iter().map(|suite| suite.id).collect();
+        // 13 and 12 of Go, and two names for suites that are already there.
+        assert_eq!((names.len(), ids.len(), CIPHER_SUITES.len()), (27, 25, 27));
+    }
+
+    #[test]
+    fn versions_are_those_of_go() {
+        assert_eq!("".parse(), Ok(TlsVersion::Tls12));
+        assert_eq!("VersionTLS10".parse(), Ok(TlsVersion::Tls10));
+        assert_eq!("VersionTLS11".parse(), Ok(TlsVersion::Tls11));
+        assert_eq!("VersionTLS12".parse(), Ok(TlsVersion::Tls12));
+        assert_eq!("VersionTLS13".parse(), Ok(TlsVersion::Tls13));
+        for name in ["TLS1.2", "VersionTLS14", "versiontls12", "1.2"] {
+            assert_eq!(name.parse::<TlsVersion>(), Err(UnknownTlsVersion(name.to_owned())));
+        }
+    }
+}
