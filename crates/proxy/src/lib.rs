@@ -1,1 +1,27 @@
-//! x
+//! The bytes of the road: sockets, TLS, HTTP servers, header hygiene, the upstream, limits and drain.
+//!
+//! Nothing here knows who may do what: a request goes through [`request::admit`], and the upstream takes the permit.
+
+mod activity;
+mod answer;
+mod body;
+mod connection;
+mod drain;
+mod endpoints;
+mod headers;
+mod interim;
+mod listen;
+mod road;
+mod server;
+mod tls;
+pub mod upstream;
+mod wire;
+
+pub use body::Body;
+pub use drain::{Drain, DrainTrigger};
+pub use endpoints::{Endpoints, Readiness, StatusLine};
+pub use headers::ManagedHeaders;
+pub use listen::{bind, resolve};
+pub use road::Road;
+pub use server::{Client, Handler, Http2, Limits, Listener, Server};
+pub use tls::{ServerTls, server_config};

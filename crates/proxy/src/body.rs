@@ -1,0 +1,66 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::Full;
+
+use crate::{activity::InFlight, upstream::UpstreamBody};
+
+/// The body of a response to a client.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    /// The request is in flight until its response's body is gone.
+    in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Whole(Full<Bytes>),
+    Upstream(UpstreamBody),
+}
+
+impl Body {
+    /// A body of the program's own.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self { source: Source::Whole(Full::new(bytes.into())), in_flight: None }
+    }
+
+    pub(crate) fn upstream(body: UpstreamBody) -> Self {
+        Self { source: Source::Upstream(body), in_flight: None }
+    }
+
+    pub(crate) fn hold(mut self, in_flight: InFlight) -> Self {
+        self.in_flight = Some(in_flight);
+        self
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.source {
+            Source::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(body) => body.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(body) => body.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}

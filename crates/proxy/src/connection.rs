@@ -1,0 +1,231 @@
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use http::{Request, Response, Version};
+use hyper::{body::Incoming, server::conn, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use request::{Peer, Reason};
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Duration, Instant, sleep_until, timeout},
+};
+
+use crate::{
+    Body, Client, Handler, Server, ServerTls,
+    activity::{Activity, Protocol, TooLong},
+    interim::Interim,
+    road::MAX_FIELDS,
+    wire::Wire,
+};
+
+/// How long a connection that was asked to end may take over it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Bytes that the TLS layer and HTTP/1 may hold back for a client that does not read.
+const BUFFER: usize = 64 * 1024;
+
+/// What all streams of an HTTP/2 connection may send before any is read.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, address: SocketAddr, tls: Option<&ServerTls>, handler: Arc<H>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(peer = %address, %error, "TCP_NODELAY cannot be set");
+    }
+    let Some(tls) = tls else {
+        let peer = Peer { address, chain: Arc::default() };
+        return http1(server, stream, peer, handler).await;
+    };
+    let handshake = tls.acceptor().accept_with(stream, |session| session.set_buffer_limit(Some(BUFFER)));
+    let stream = match timeout(server.limits.handshake, handshake).await {
+        Ok(Ok(stream)) => stream,
+        // Health checks of load balancers do this all day.
+        Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(peer = %address, "TLS handshake took too long"),
+    };
+    let (_, session) = stream.get_ref();
+    let chain: Vec<CertificateDer<'static>> =
+        session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
+    let peer = Peer { address, chain: chain.into() };
+    match session.alpn_protocol() {
+        Some(b"h2") => http2(server, stream, peer, handler).await,
+        _ => http1(server, stream, peer, handler).await,
+    }
+}
+
+async fn http1<S, H>(server: &Server, stream: S, peer: Peer, handler: Arc<H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let activity = Activity::new(Protocol::Http1);
+    let mut builder = conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(MAX_FIELDS)
+        .max_header_size(server.limits.head_bytes)
+        .max_buf_size(server.limits.head_bytes.max(BUFFER));
+    let address = peer.address;
+    let interim = Interim::default();
+    let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity), interim.clone()));
+    let service = service_fn(|request: Request<Incoming>| {
+        let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
+        respond(request, Client { peer: peer.clone(), interim }, Arc::clone(&handler), Arc::clone(&activity))
+    });
+    drive(server, builder.serve_connection(io, service), &activity, address).await;
+}
+
+async fn http2<S, H>(server: &Server, stream: S, peer: Peer, handler: Arc<H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let activity = Activity::new(Protocol::Http2);
+    let size = server.http2.max_size;
+    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(server.http2.max_concurrent_streams)
+        .max_frame_size(size.clamp(16_384, 16_777_215))
+        .initial_stream_window_size(size)
+        .initial_connection_window_size(CONNECTION_WINDOW.max(size))
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(u32::try_from(server.limits.head_bytes).unwrap_or(u32::MAX));
+    let address = peer.address;
+    let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity), Interim::default()));
+    let counted = Arc::clone(&activity);
+    let service = service_fn(move |request| {
+        respond(request, Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted))
+    });
+    drive(server, builder.serve_connection(io, service), &activity, address).await;
+}
+
+async fn respond<H: Handler>(
+    request: Request<Incoming>,
+    client: Client,
+    handler: Arc<H>,
+    activity: Arc<Activity>,
+) -> Result<Response<Body>, Infallible> {
+    let in_flight = activity.begin();
+    let interim = client.interim.clone();
+    if let Some(interim) = &interim {
+        interim.open();
+    }
+    let response = handler.handle(request, client).await;
+    if let Some(interim) = &interim {
+        interim.close();
+    }
+    Ok(response.map(|body| body.hold(in_flight)))
+}
+
+/// A connection of either protocol, as [`drive`] needs it.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// Finishes what is in flight and ends.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S, H, F> Connection for conn::http1::Connection<TokioIo<Wire<S>>, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, H, F> Connection for conn::http2::Connection<TokioIo<Wire<S>>, H, TokioExecutor>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// How a connection ended.
+enum End {
+    Closed(hyper::Result<()>),
+    TooLong(TooLong),
+}
+
+/// Runs a connection under its deadlines and the drain.
+async fn drive(server: &Server, connection: impl Connection, activity: &Activity, peer: SocketAddr) {
+    let mut connection = pin!(connection);
+    let mut drain = server.drain.clone();
+    let mut drain_begun = pin!(drain.begun());
+    let mut timer = pin!(sleep_until(Instant::now() + server.limits.head));
+    let mut draining_since = None;
+    let mut farewell_until = None;
+    let end = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(End::Closed(result));
+            }
+            if draining_since.is_none() && drain_begun.as_mut().poll(cx).is_ready() {
+                draining_since = Some(Instant::now());
+                connection.as_mut().finish();
+                continue;
+            }
+            activity.wake(cx.waker());
+            let (deadline, what) = match (farewell_until, activity.deadline(&server.limits, draining_since)) {
+                (Some(until), _) => (until, TooLong::Idle),
+                (None, Some(deadline)) => deadline,
+                (None, None) => return Poll::Pending,
+            };
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if what == TooLong::Head || farewell_until.is_some() {
+                return Poll::Ready(End::TooLong(what));
+            }
+            farewell_until = Some(Instant::now() + FAREWELL);
+            connection.as_mut().finish();
+        }
+    })
+    .await;
+    match end {
+        End::Closed(Ok(())) => {}
+        End::Closed(Err(error)) => closed_by(server, &error, peer),
+        End::TooLong(TooLong::Head) => tracing::debug!(%peer, "A request's head took too long"),
+        End::TooLong(TooLong::Idle) => tracing::debug!(%peer, "An idle connection did not end when asked to"),
+    }
+}
+
+/// Counts and logs what the HTTP library refused on its own: bytes that are no request.
+fn closed_by(server: &Server, error: &hyper::Error, peer: SocketAddr) {
+    let reason = match () {
+        () if error.is_parse_too_large() => Some(Reason::HeadTooLarge),
+        () if error.is_parse() => Some(Reason::BadRequest),
+        () => None,
+    };
+    match reason {
+        Some(reason) => {
+            server.metrics.request(reason.row().status, Some(reason));
+            tracing::debug!(%peer, reason = reason.row().label, error = %chain(error), "Request refused");
+        }
+        None => tracing::debug!(%peer, error = %chain(error), "Connection broke"),
+    }
+}
+
+fn chain(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use observe::Metrics;
+use request::{CanonicalRequest, Gate, Reason, Refusal, admit};
+
+use crate::{Body, Client, Handler, answer, upstream::Upstream};
+
+/// How many header fields a request may have.
+pub(crate) const MAX_FIELDS: usize = 256;
+
+/// The road of a request: one interpretation, the gate, the upstream. One direction, no way back.
+#[derive(Debug)]
+pub struct Road<G> {
+    /// Decides.
+    pub gate: G,
+    /// Takes what was admitted.
+    pub upstream: Upstream,
+    /// Counts the answers.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<G: Gate> Road<G> {
+    async fn walk(&self, request: Request<Incoming>, client: &Client) -> Result<Response<Body>, Refusal> {
+        let (head, body) = request.into_parts();
+        if head.headers.len() > MAX_FIELDS {
+            return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
+        }
+        let request = CanonicalRequest::new(head, self.gate.reads())?;
+        let permit = admit(&self.gate, request, &client.peer).await?;
+        let response = self.upstream.send(permit, client, body).await?;
+        Ok(response.map(Body::upstream))
+    }
+}
+
+impl<G: Gate + 'static> Handler for Road<G> {
+    async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        match self.walk(request, &client).await {
+            Ok(response) => {
+                self.metrics.request(response.status(), None);
+                response
+            }
+            Err(refusal) => {
+                let response = answer::refuse(&refusal, client.peer.address);
+                self.metrics.request(response.status(), Some(refusal.reason()));
+                response
+            }
+        }
+    }
+}

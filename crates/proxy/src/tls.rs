@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    server::{
+        ClientHello, NoServerSessionStorage, ResolvesServerCert,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use settings::{ServingPair, Watched};
+use tokio_rustls::TlsAcceptor;
+
+/// What a TLS listener needs; cheap to clone.
+#[derive(Clone)]
+pub struct ServerTls(TlsAcceptor);
+
+impl ServerTls {
+    /// Serves with a finished configuration.
+    pub fn new(config: ServerConfig) -> Self {
+        Self(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerTls")
+    }
+}
+
+/// The server side: today's pair, the client's certificate asked for and never required.
+///
+/// # Errors
+///
+/// The suites and versions do not fit together.
+pub fn server_config(
+    pair: Arc<Watched<ServingPair>>,
+    suites: Vec<SupportedCipherSuite>,
+    versions: &[&'static SupportedProtocolVersion],
+    http2: bool,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() });
+    let verifier = Arc::new(PossessionVerifier(provider.signature_verification_algorithms));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(TodaysPair(pair)));
+    config.alpn_protocols = match http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
+    // Tickets cost no memory here; what they carry is verified anew at each request.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(config)
+}
+
+/// Serves whatever pair is the last good one when a handshake begins.
+#[derive(Debug)]
+struct TodaysPair(Arc<Watched<ServingPair>>);
+
+impl ResolvesServerCert for TodaysPair {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.current().certified))
+    }
+}
+
+/// Checks that a client has the key of the certificate it presents, and nothing else: whether the certificate means
+/// anything is decided at each request, against the CA of that moment. Go calls this RequestClientCert.
+#[derive(Debug)]
+struct PossessionVerifier(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for PossessionVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

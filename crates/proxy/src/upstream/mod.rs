@@ -1,0 +1,104 @@
+//! The one upstream: what was permitted goes there, as it was permitted.
+
+mod body;
+mod connect;
+mod outgoing;
+mod pool;
+
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use request::{Permit, Reason, Refusal};
+use rustls::ClientConfig;
+use settings::Watched;
+
+pub use body::UpstreamBody;
+pub use connect::client_config;
+use outgoing::Outgoing;
+use pool::Pool;
+
+use crate::{Client, ManagedHeaders};
+
+/// Where admitted requests go.
+///
+/// It takes a [`Permit`] and nothing else:
+///
+/// ```compile_fail,E0308
+/// async fn without_a_gate(
+///     upstream: &proxy::upstream::Upstream,
+///     request: request::CanonicalRequest,
+///     client: &proxy::Client,
+///     body: hyper::body::Incoming,
+/// ) {
+///     let _ = upstream.send(request, client, body).await;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Upstream {
+    address: Address,
+    managed: ManagedHeaders,
+    pool: Arc<Pool>,
+}
+
+/// The upstream's URL, in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// The port to connect to.
+    pub port: u16,
+    /// Host and port as the URL has them, for requests that name no host.
+    pub authority: String,
+    /// What the request's path is appended to; may be empty.
+    pub base_path: String,
+    /// What the request's query is appended to; may be empty.
+    pub base_query: String,
+}
+
+impl Upstream {
+    /// An upstream reached in cleartext, or over TLS when there is a configuration for it.
+    pub fn new(address: Address, tls: Option<Arc<Watched<ClientConfig>>>, managed: ManagedHeaders) -> Self {
+        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls));
+        Self { address, managed, pool }
+    }
+
+    /// Sends a request and gives the response, whose body streams. Dropping the future, or the response's body before
+    /// its end, abandons the request upstream.
+    ///
+    /// # Errors
+    ///
+    /// The upstream cannot be connected to, breaks the connection before a response, or sends what is no response: the
+    /// client sees 502.
+    pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
+        let request = outgoing::request(&self.address, &self.managed, permit, client, body)?;
+        let mut response = self.exchange(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::because(Reason::UpstreamFailed, "the upstream switched protocols unasked"));
+        }
+        // What trailers follow is said to the client too.
+        crate::headers::strip_hop_by_hop(response.headers_mut());
+        Ok(response)
+    }
+
+    async fn exchange(&self, mut request: Request<Outgoing>) -> Result<Response<UpstreamBody>, Refusal> {
+        loop {
+            let mut connection = self.pool.take().await.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))?;
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok(response.map(|body| UpstreamBody::new(body, connection))),
+                Err(mut failed) => match failed.take_message() {
+                    // Provably not sent: the kept connection had ended.
+                    Some(unsent) if connection.reused => request = unsent,
+                    _ => return Err(Refusal::because(Reason::UpstreamFailed, describe(failed.error()))),
+                },
+            }
+        }
+    }
+}
+
+fn describe(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

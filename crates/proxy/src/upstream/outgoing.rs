@@ -1,0 +1,199 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use request::{CanonicalRequest, Permit, Reason, Refusal};
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep},
+};
+
+use super::Address;
+use crate::{Client, ManagedHeaders, headers, interim::Interim};
+
+/// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
+const CONTINUE: Duration = Duration::from_secs(1);
+
+/// The body of a request on its way upstream: streamed, and without its trailers, in which a client could send
+/// headers that nobody looked at.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    body: Incoming,
+    /// Until it is over, the body is not read, and so the client is not told to send it.
+    hold: Option<Hold>,
+}
+
+/// Waits for the upstream's `100 Continue`, for a while.
+#[derive(Debug)]
+struct Hold {
+    continued: oneshot::Receiver<()>,
+    until: Pin<Box<Sleep>>,
+}
+
+/// Writes the request that goes upstream. The order matters: what the client said about its connection goes first,
+/// then what it may not say at all; what this program says about the user comes last and nothing removes it.
+pub(super) fn request(
+    address: &Address,
+    managed: &ManagedHeaders,
+    permit: Permit,
+    client: &Client,
+    body: Incoming,
+) -> Result<Request<Outgoing>, Refusal> {
+    let (mut request, grant) = permit.into_parts();
+    let mut headers = request.take_headers();
+    refuse_upgrade(&request, &headers)?;
+    let wants_trailers = headers::list(&headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    headers::strip_hop_by_hop(&mut headers);
+    headers.remove(header::TRAILER);
+    managed.strip(&mut headers);
+    headers::strip_bearer(&mut headers);
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    headers::join_cookies(&mut headers);
+    headers::append_forwarded_for(&mut headers, client.peer.address.ip());
+    let host = request.authority().map_or(address.authority.as_str(), |authority| authority.as_str());
+    headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| Refusal::because(Reason::BadRequest, error))?);
+    for (name, value) in grant.into_iter().flat_map(|grant| grant.headers) {
+        headers.insert(name, value);
+    }
+    let (hold, release) = match headers.get(header::EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        true => Hold::new(),
+        false => (None, None),
+    };
+    let mut outgoing = Request::new(Outgoing { body, hold });
+    *outgoing.method_mut() = request.method().clone();
+    *outgoing.uri_mut() = target(address, &request)?;
+    *outgoing.headers_mut() = headers;
+    pass_informational(&mut outgoing, client.interim.clone(), release);
+    Ok(outgoing)
+}
+
+/// Lets informational responses release a held body and pass on to the client.
+fn pass_informational(outgoing: &mut Request<Outgoing>, interim: Option<Interim>, release: Option<oneshot::Sender<()>>) {
+    let release = Mutex::new(release);
+    hyper::ext::on_informational(outgoing, move |response| {
+        if response.status() == StatusCode::CONTINUE {
+            let mut release = release.lock().unwrap_or_else(PoisonError::into_inner);
+            // The body may be gone already.
+            let _ = release.take().map(|release| release.send(()));
+        } else if let Some(interim) = &interim {
+            interim.push(response.status(), response.headers());
+        }
+    });
+}
+
+/// A change of protocol would open a tunnel in which nothing is decided. `h2c` may be ignored and is; whoever asks for
+/// another protocol cannot do without.
+fn refuse_upgrade(request: &CanonicalRequest, headers: &HeaderMap) -> Result<(), Refusal> {
+    let asked =
+        request.version() <= Version::HTTP_11 && headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    match headers::list(headers, &header::UPGRADE).all(|protocol| protocol.eq_ignore_ascii_case("h2c")) {
+        false if asked => Err(Refusal::new(Reason::UpgradeNotSupported)),
+        _ => Ok(()),
+    }
+}
+
+/// The base path and the request's path, joined by exactly one `/`; the base query and the request's, by `&`.
+fn target(address: &Address, request: &CanonicalRequest) -> Result<Uri, Refusal> {
+    let (path, query) = match request.target().split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (request.target(), None),
+    };
+    let mut target = String::with_capacity(address.base_path.len() + request.target().len() + address.base_query.len() + 2);
+    target.push_str(address.base_path.strip_suffix('/').unwrap_or(&address.base_path));
+    target.push_str(path);
+    match (address.base_query.as_str(), query) {
+        ("", None) => {}
+        ("", Some(query)) => target.extend(["?", query]),
+        (base, None | Some("")) => target.extend(["?", base]),
+        (base, Some(query)) => target.extend(["?", base, "&", query]),
+    }
+    Uri::try_from(target).map_err(|error| Refusal::because(Reason::BadRequest, error))
+}
+
+impl Hold {
+    fn new() -> (Option<Self>, Option<oneshot::Sender<()>>) {
+        let (release, continued) = oneshot::channel();
+        (Some(Self { continued, until: Box::pin(sleep(CONTINUE)) }), Some(release))
+    }
+}
+
+impl Future for Hold {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.continued).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.until.as_mut().poll(cx),
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(hold) = &mut self.hold {
+            ready!(Pin::new(hold).poll(cx));
+            self.hold = None;
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use request::Reads;
+
+    use super::*;
+
+    fn joined(base_path: &str, base_query: &str, target: &str) -> String {
+        let address = Address {
+            host: String::new(),
+            port: 0,
+            authority: String::new(),
+            base_path: base_path.to_owned(),
+            base_query: base_query.to_owned(),
+        };
+        let (head, ()) = Request::get(target).header("host", "h").body(()).expect("a request").into_parts();
+        let request = CanonicalRequest::new(head, &Reads::default()).expect("accepted");
+        super::target(&address, &request).expect("a target").to_string()
+    }
+
+    #[test]
+    fn paths_and_queries_are_joined_as_in_go() {
+        for (base_path, base_query, target, expected) in [
+            ("", "", "/metrics", "/metrics"),
+            ("/", "", "/metrics", "/metrics"),
+            ("/base", "", "/metrics?x=%zz;", "/base/metrics?x=%zz;"),
+            ("/base/", "", "/", "/base/"),
+            ("/", "", "//a/../%2f", "//a/../%2f"),
+            ("/", "", "/a?", "/a?"),
+            ("/", "b=1", "/a", "/a?b=1"),
+            ("/", "b=1", "/a?c=2", "/a?b=1&c=2"),
+        ] {
+            assert_eq!(joined(base_path, base_query, target), expected, "{base_path:?} {base_query:?} {target:?}");
+        }
+    }
+}
