@@ -1,1 +1,24 @@
-//! x
+//! The two questions that are put to the API server: who is this token ([`Api::review_token`]), and may this user do
+//! this ([`Api::review_access`]).
+//!
+//! A thin layer on `kube`, which reads kubeconfigs and in-cluster credentials, runs exec plugins and does TLS. What
+//! this adds are bounds: on the time a call takes, its tries, the calls in flight, and the size and shape of answers.
+
+mod access_review;
+mod api;
+mod connect;
+mod error;
+mod health;
+mod limits;
+mod proxy_url;
+mod token_file;
+mod token_review;
+mod transport;
+mod wire;
+
+pub use access_review::AccessVerdict;
+pub use api::{Api, ApiSettings};
+pub use error::{ApiError, ConnectError};
+pub use health::Health;
+pub use limits::Lane;
+pub use token_review::TokenVerdict;

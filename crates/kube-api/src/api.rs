@@ -1,0 +1,130 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use request::{Attributes, User};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    AccessVerdict, ApiError, ConnectError, Health, Lane, TokenVerdict,
+    access_review::{ACCESS_REVIEW, AccessSpec, AccessStatus},
+    connect::Way,
+    health::HealthRecord,
+    limits::Limits,
+    proxy_url::ProxyEnvironment,
+    token_review::{TOKEN_REVIEW, TokenSpec, TokenStatus},
+    transport::{Failure, Retry, Transport},
+    wire::Kind,
+};
+
+/// How to reach the API server.
+#[derive(Clone, Debug, Default)]
+pub struct ApiSettings {
+    /// `--kubeconfig`; without it the pod's ServiceAccount is used.
+    pub kubeconfig: Option<PathBuf>,
+    /// This program's name and version.
+    pub user_agent: String,
+    /// `--kube-api-qps`: calls a second. Unset or not above zero: no limit.
+    pub qps: Option<f32>,
+    /// `--kube-api-burst`: calls at once, where a rate is set. Unset or zero: 10.
+    pub burst: Option<u32>,
+}
+
+/// The API server. Shared by all requests; a fault in one call costs no other.
+#[derive(Debug)]
+pub struct Api {
+    transport: Transport,
+    limits: Limits,
+    health: HealthRecord,
+}
+
+impl Api {
+    /// Reads credentials and prepares connections; sends nothing. Needs a tokio runtime, now and later.
+    ///
+    /// # Errors
+    ///
+    /// The kubeconfig, or the pod's ServiceAccount, is unreadable, incomplete or malformed.
+    pub async fn connect(settings: ApiSettings) -> Result<Self, ConnectError> {
+        let way = Way::find(&settings, &ProxyEnvironment::read()).await?;
+        let transport = Transport::open(way).await.map_err(|why| match settings.kubeconfig {
+            Some(path) => ConnectError::Kubeconfig { path, why },
+            None => ConnectError::InCluster { why },
+        })?;
+        Ok(Self { transport, limits: Limits::new(settings.qps, settings.burst), health: HealthRecord::default() })
+    }
+
+    /// Asks whose a token is, and whether it is for one of the audiences; without audiences the API server's own count.
+    /// A TokenReview of `authentication.k8s.io/v1`.
+    ///
+    /// Dropping the future ends the call.
+    ///
+    /// # Errors
+    ///
+    /// There is no verdict before the deadline.
+    pub async fn review_token(&self, token: &str, audiences: &[String], lane: Lane, deadline: Instant) -> Result<TokenVerdict, ApiError> {
+        let spec = TokenSpec { token, audiences };
+        let verdict = self.review(&TOKEN_REVIEW, &spec, lane, deadline).await;
+        self.recorded(verdict.and_then(|status: TokenStatus| spec.judge(status)))
+    }
+
+    /// Asks whether a user may do something. A SubjectAccessReview of `authorization.k8s.io/v1`.
+    ///
+    /// Dropping the future ends the call.
+    ///
+    /// # Errors
+    ///
+    /// There is no verdict before the deadline.
+    pub async fn review_access(&self, user: &User, attributes: &Attributes, deadline: Instant) -> Result<AccessVerdict, ApiError> {
+        let verdict = self.review(&ACCESS_REVIEW, &AccessSpec::new(user, attributes), Lane::Known, deadline).await;
+        self.recorded(verdict.and_then(AccessStatus::judge))
+    }
+
+    /// How the last calls went.
+    pub fn health(&self) -> Health {
+        self.health.current()
+    }
+
+    fn recorded<T>(&self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        self.health.record(&result);
+        result
+    }
+
+    async fn review<S: DeserializeOwned>(&self, kind: &Kind, spec: impl Serialize, lane: Lane, deadline: Instant) -> Result<S, ApiError> {
+        let question = Bytes::from(kind.question(spec)?);
+        let _slot = self.limits.enter(lane, deadline).await?;
+        let answer = timeout_at(deadline, self.ask(kind, question, deadline)).await.unwrap_or(Err(ApiError::Timeout))?;
+        kind.answer(&answer)
+    }
+
+    /// At most two tries: a question has no effect, so it may be put twice.
+    async fn ask(&self, kind: &Kind, question: Bytes, deadline: Instant) -> Result<Bytes, ApiError> {
+        self.limits.throttle(deadline).await?;
+        let first = self.transport.post(kind.path, question.clone(), kind.permission).await;
+        let failure = match first {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let pause = match failure.retry {
+            Retry::Never => return Err(failure.error),
+            Retry::Soon => pause(),
+            Retry::After(wish) => pause().max(wish),
+        };
+        // A pause that ends too late would only hide what is wrong.
+        if Instant::now().checked_add(pause).is_none_or(|end| end >= deadline) {
+            return Err(failure.error);
+        }
+        tracing::debug!(kind = kind.kind, error = %failure.error, "Asking the API server once more");
+        sleep(pause).await;
+        self.limits.throttle(deadline).await?;
+        self.transport.post(kind.path, question, kind.permission).await.map_err(|Failure { error, .. }| error)
+    }
+}
+
+/// 50 to 150 ms: callers who failed together do not come back together.
+fn pause() -> Duration {
+    Duration::from_millis(50 + RandomState::new().hash_one(()) % 100)
+}

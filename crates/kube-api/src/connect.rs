@@ -1,0 +1,98 @@
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use http::{HeaderValue, header};
+use kube::config::{AuthInfo, Cluster, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use crate::{ConnectError, api::ApiSettings, error::describe_kubeconfig, proxy_url::ProxyEnvironment, token_file::TokenFile};
+
+/// How to reach the API server, and as whom; nothing was sent yet.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) config: Config,
+    /// The token that kube does not send, because of how it reads such files.
+    pub(crate) token: Option<TokenFile>,
+    /// Files with this program's own certificate and key.
+    pub(crate) identity_files: Vec<PathBuf>,
+}
+
+impl Way {
+    /// Reads the kubeconfig, or else the pod's ServiceAccount.
+    pub(crate) async fn find(settings: &ApiSettings, environment: &ProxyEnvironment) -> Result<Self, ConnectError> {
+        let mut way = match &settings.kubeconfig {
+            Some(path) => from_kubeconfig(path, environment).await.map_err(|why| ConnectError::Kubeconfig { path: path.clone(), why })?,
+            None => in_cluster(environment).map_err(|why| ConnectError::InCluster { why })?,
+        };
+        let user_agent =
+            HeaderValue::try_from(&settings.user_agent).map_err(|_| ConnectError::UserAgent { user_agent: settings.user_agent.clone() })?;
+        way.config.headers.push((header::USER_AGENT, user_agent));
+        // Each call has a deadline and few tries of its own.
+        way.config.default_retry = false;
+        way.config.read_timeout = None;
+        way.config.write_timeout = None;
+        Ok(way)
+    }
+}
+
+async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<Way, String> {
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| describe_kubeconfig(&error))?;
+    let cluster = current_cluster(&kubeconfig).cloned().unwrap_or_default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| describe_kubeconfig(&error))?;
+    if config.cluster_url.scheme().is_none() || config.cluster_url.host().is_none() {
+        return Err(format!("its current context's server {} is no URL with http or https", config.cluster_url));
+    }
+    if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
+        config.proxy_url = environment.proxy_of(&config.cluster_url).map_err(|error| describe_proxy(&error))?;
+    }
+    if cluster.certificate_authority_data.is_none() {
+        config.root_cert_file = cluster.certificate_authority.map(PathBuf::from);
+    }
+    let identity_files = identity_files(&config.auth_info);
+    let token = take_token_file(&mut config.auth_info).map_err(|error| format!("its user's tokenFile is of no use: {error}"))?;
+    Ok(Way { config, token, identity_files })
+}
+
+fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
+    let mut config = Config::incluster_env().map_err(|error| error.to_string())?;
+    config.proxy_url = environment.proxy_of(&config.cluster_url).map_err(|error| describe_proxy(&error))?;
+    let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
+    Ok(Way { config, token, identity_files: Vec::new() })
+}
+
+/// The URL may hold a password.
+fn describe_proxy(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ParseProxyUrl(_) => "the proxy of the environment is no URL".to_owned(),
+        other => describe_kubeconfig(other),
+    }
+}
+
+fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+    let name = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?;
+    kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()
+}
+
+fn identity_files(user: &AuthInfo) -> Vec<PathBuf> {
+    let certificate = user.client_certificate.iter().filter(|_| user.client_certificate_data.is_none());
+    let key = user.client_key.iter().filter(|_| user.client_key_data.is_none());
+    certificate.chain(key).map(PathBuf::from).collect()
+}
+
+/// Takes a token file out of kube's hands, with what client-go prefers it to. A file that is of no use leaves the token
+/// that stands beside it.
+fn take_token_file(user: &mut AuthInfo) -> io::Result<Option<TokenFile>> {
+    let Some(file) = user.token_file.take() else { return Ok(None) };
+    match TokenFile::open(PathBuf::from(file)) {
+        Ok(token) => {
+            user.token = None;
+            user.exec = None;
+            Ok(Some(token))
+        }
+        Err(_) if user.token.is_some() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
