@@ -1,0 +1,121 @@
+use std::{sync::Arc, thread, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{
+    sync::{Mutex, oneshot},
+    time,
+};
+
+use crate::{Reload, Reloadable};
+
+/// Polls each entry at its interval and reports what came of it, [`Reload::Unchanged`] too. An interval of zero means
+/// never.
+///
+/// Never returns; dropping the future ends the polling, with at most one reload per entry running to its end.
+pub async fn watch(entries: Vec<(Duration, Arc<dyn Reloadable>)>, report: impl Fn(&dyn Reloadable, &Reload)) {
+    let turn = Mutex::new(());
+    let entries = entries.into_iter().filter(|(interval, _)| !interval.is_zero());
+    join_all(entries.map(|(interval, entry)| poll(interval, entry, &turn, &report))).await;
+    std::future::pending().await
+}
+
+async fn poll(interval: Duration, entry: Arc<dyn Reloadable>, turn: &Mutex<()>, report: impl Fn(&dyn Reloadable, &Reload)) {
+    /// A file system that hangs holds up its own entry for good and the others for this long.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    loop {
+        time::sleep(interval).await;
+        // One at a time: each thread that lives at the same moment costs memory that the allocator does not give back.
+        let _turn = time::timeout(PATIENCE, turn.lock()).await;
+        if let Some(outcome) = on_a_thread(&entry).await {
+            report(&*entry, &outcome);
+        }
+    }
+}
+
+/// Reads on a thread of its own: a volume that hangs must cost no request. `spawn_blocking` would panic where no thread
+/// can be started, and would keep the process from ending until the read returns.
+async fn on_a_thread(entry: &Arc<dyn Reloadable>) -> Option<Reload> {
+    let (done, outcome) = oneshot::channel();
+    let reloaded = Arc::clone(entry);
+    // Nobody listens any more when the watch was dropped: there is nothing to tell then.
+    let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || drop(done.send(reloaded.reload())));
+    if let Err(error) = thread {
+        tracing::warn!(subject = entry.subject(), %error, "Cannot start a thread to look at files, and will try again");
+        return None;
+    }
+    outcome.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, future::Future};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::{Contents, Status, Watched};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn run<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+    }
+
+    /// A file system that does not answer.
+    struct Hanging;
+
+    impl Reloadable for Hanging {
+        fn subject(&self) -> &str {
+            "--hanging"
+        }
+
+        fn reload(&self) -> Reload {
+            loop {
+                thread::park();
+            }
+        }
+
+        fn status(&self) -> Status {
+            Status { age: Duration::ZERO, last_error: None }
+        }
+    }
+
+    #[test]
+    fn a_change_is_seen_and_reported_though_another_file_system_hangs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        fs::write(&path, "old").expect("written");
+        let watched = Watched::open("--flag", vec![path.clone()], |files: &[Contents]| Ok(files[0].bytes().to_vec())).expect("opened");
+        fs::write(&path, "new").expect("written");
+        let entries: Vec<(Duration, Arc<dyn Reloadable>)> =
+            vec![(Duration::from_millis(1), Arc::new(Hanging)), (Duration::from_millis(5), watched.clone())];
+        let replaced = Notify::new();
+        let report = |entry: &dyn Reloadable, outcome: &Reload| {
+            if entry.subject() == "--flag" && matches!(outcome, Reload::Replaced) {
+                replaced.notify_one();
+            }
+        };
+        let outcome = run(async {
+            tokio::select! {
+                () = watch(entries, report) => Err("the watch returned"),
+                () = time::sleep(DEADLINE) => Err("not reported in time"),
+                () = replaced.notified() => Ok(()),
+            }
+        });
+        assert_eq!(outcome, Ok(()));
+        assert_eq!(*watched.current(), b"new");
+    }
+
+    #[test]
+    fn an_interval_of_zero_polls_nothing() {
+        let entries: Vec<(Duration, Arc<dyn Reloadable>)> = vec![(Duration::ZERO, Arc::new(Hanging))];
+        let outcome = run(async {
+            tokio::select! {
+                biased;
+                () = watch(entries, |_, _| panic!("polled")) => "returned",
+                () = tokio::task::yield_now() => "waits",
+            }
+        });
+        assert_eq!(outcome, "waits");
+    }
+}
