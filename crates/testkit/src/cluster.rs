@@ -60,14 +60,18 @@ static TURNS: RwLock<()> = RwLock::const_new(());
 /// had here.
 pub async fn guest() -> Option<Guest> {
     let cluster = shared()?;
-    Some(Guest { cluster, _turn: TURNS.read().await })
+    let turn = TURNS.read().await;
+    cluster.settled().await;
+    Some(Guest { cluster, _turn: turn })
 }
 
 /// The cluster without other guests. A cluster that `KUBECONFIG` names is nobody's alone.
 pub async fn master() -> Option<Master> {
     let cluster = shared()?;
     let servers = cluster.own("its API server is to be stopped")?;
-    Some(Master { cluster, servers, _turn: TURNS.write().await })
+    let turn = TURNS.write().await;
+    cluster.settled().await;
+    Some(Master { cluster, servers, _turn: turn })
 }
 
 impl Cluster {
@@ -107,6 +111,13 @@ impl Cluster {
     pub fn aggregates_roles(&self) -> bool {
         let missing = self.servers.as_ref().and_then(Servers::why_no_controller_manager);
         missing.map(skip).is_none()
+    }
+
+    /// Waits for an API server that a failed test left to be started again.
+    async fn settled(&self) {
+        if let Some(servers) = &self.servers {
+            servers.ready(&self.admin).await.unwrap_or_else(|words| panic!("{words}"));
+        }
     }
 
     fn own(&self, purpose: &str) -> Option<&Servers> {

@@ -1,0 +1,66 @@
+//! Who may: paths and resources, judged by the API server's RBAC.
+
+use serde_json::json;
+use testkit::{
+    client::{Request, Version},
+    cluster,
+};
+
+use crate::scene::{Scene, assert_status};
+
+#[tokio::test]
+async fn a_token_is_let_through_when_rbac_allows_its_path() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut scene = Scene::new(&cluster).await;
+    let (alice, bob) = (scene.account("alice").await, scene.account("bob").await);
+    scene.allow("alice", &["/metrics"]).await;
+    let proxy = scene.proxy(&[]).await;
+
+    let allowed = scene.get(&proxy, "/metrics?x=1", &alice.token).await;
+    assert_status(&allowed, 200);
+    assert_eq!(allowed.text(), format!("{} /metrics?x=1", alice.user));
+
+    let denied = scene.get(&proxy, "/metrics", &bob.token).await;
+    assert_status(&denied, 403);
+    assert_eq!(denied.text().trim_end(), format!("Forbidden (user={}, verb=get, resource=, subresource=)", bob.user));
+    assert_status(&scene.get(&proxy, "/other", &alice.token).await, 403);
+
+    let mut connection = scene.connect(Version::H1, &proxy).await;
+    assert_status(&connection.send(&Request::post("/metrics", "x").bearer(&alice.token)).await, 403);
+    assert_status(&connection.send(&Request::get("/metrics")).await, 401);
+    // A real token with another signature.
+    let (signed, signature) = alice.token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    assert_status(&connection.send(&Request::get("/metrics").bearer(&forged)).await, 401);
+    assert_eq!(scene.upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn resource_attributes_are_judged_against_roles_of_their_namespace() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut scene = Scene::new(&cluster).await;
+    let (alice, bob, carol) = (scene.account("alice").await, scene.account("bob").await, scene.account("carol").await);
+    scene.role("reader", json!({ "apiGroups": [""], "resources": ["pods/log"], "resourceNames": ["web"], "verbs": ["get"] })).await;
+    scene.bind_here("alice", "Role", "reader", scene.subject("alice")).await;
+    // The role `view` is empty until the controller manager has gathered it.
+    scene.bind_here("carol", "ClusterRole", "view", scene.subject("carol")).await;
+    let config = json!({ "authorization": { "resourceAttributes": {
+        "namespace": scene.namespace, "apiVersion": "v1", "resource": "pods", "subresource": "log", "name": "web" } } });
+    let config = scene.write("config.yaml", &config.to_string());
+    let asked =
+        json!({ "namespace": scene.namespace, "verb": "get", "version": "v1", "resource": "pods", "subresource": "log", "name": "web" });
+    scene.until_allowed(&json!({ "user": alice.user, "resourceAttributes": asked })).await;
+    let proxy = scene.proxy(&[&format!("--config-file={config}")]).await;
+
+    // The path says nothing here.
+    assert_status(&scene.get(&proxy, "/anything", &alice.token).await, 200);
+    let denied = scene.get(&proxy, "/anything", &bob.token).await;
+    assert_status(&denied, 403);
+    assert_eq!(denied.text().trim_end(), format!("Forbidden (user={}, verb=get, resource=pods, subresource=log)", bob.user));
+    let create = Request::post("/anything", "x").bearer(&alice.token);
+    assert_status(&scene.connect(Version::H1, &proxy).await.send(&create).await, 403);
+    if cluster.aggregates_roles() {
+        scene.until_allowed(&json!({ "user": carol.user, "resourceAttributes": asked })).await;
+        assert_status(&scene.get(&proxy, "/anything", &carol.token).await, 200);
+    }
+}

@@ -1,0 +1,15 @@
+//! The proxy in front of real services, with a real API server behind its decisions.
+//!
+//! A test that finds no cluster, program or right that it needs says so and passes; under `CI=true` it fails.
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
+
+mod access;
+mod certificates;
+mod counts;
+mod identity;
+mod outage;
+mod rotation;
+mod scene;
+mod scrape;
+mod serving;
+mod tokens;
