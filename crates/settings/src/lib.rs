@@ -1,4 +1,4 @@
-//! Everything that is read from files: certificates, keys, and how they change while the program runs.
+//! Everything that is read from files: configuration, certificates, keys, and how they change while the program runs.
 //!
 //! A file is read, bounded, into [`Contents`], parsed once into a finished value, and held by a [`Watched`] that
 //! replaces the value when the bytes change and the new ones are valid. What is broken later never costs the value
@@ -6,6 +6,7 @@
 
 mod anchor;
 pub mod client_ca;
+pub mod config;
 mod error;
 mod files;
 pub mod pem;
@@ -15,9 +16,11 @@ mod test_certificates;
 pub mod upstream_roots;
 mod watch;
 mod watched;
+pub mod yaml;
 
 pub use anchor::Anchor;
 pub use client_ca::ClientCa;
+pub use config::{ConfigFile, ResourceAttributesConfig};
 pub use error::{LoadError, Location, ParseError};
 pub use files::{Contents, MAX_FILE_BYTES};
 pub use serving::ServingPair;

@@ -1,0 +1,319 @@
+//! The file of `--config-file`, in the form of the Go kube-rbac-proxy.
+
+use std::{path::PathBuf, sync::Arc};
+
+use request::ResourceAttributes;
+
+use crate::{
+    Contents, LoadError, ParseError, Watched,
+    yaml::{self, Field, Mapping, Value},
+};
+
+/// What requests are authorized against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The resource that stands for all requests; `None`: each request's own path.
+    pub resource_attributes: Option<ResourceAttributesConfig>,
+    /// What is probably not meant, each with its place.
+    pub warnings: Vec<String>,
+}
+
+/// `authorization.resourceAttributes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceAttributesConfig {
+    /// As in the file, with an empty verb.
+    pub attributes: ResourceAttributes,
+    /// The verb for all requests; `None`: the one of each request's method.
+    pub verb: Option<String>,
+}
+
+impl ConfigFile {
+    /// Opens the file and follows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ConfigFile::parse`], or the file cannot be read.
+    pub fn open(subject: &'static str, path: PathBuf) -> Result<Arc<Watched<Self>>, LoadError> {
+        Watched::open(subject, vec![path], Self::parse)
+    }
+
+    /// Reads YAML or JSON.
+    ///
+    /// Go ignores keys that it does not know. Here they are warnings, and errors where a slip of the pen would change who
+    /// may do what: below `authorization`, and misspelt below `authorization.resourceAttributes`.
+    ///
+    /// # Errors
+    ///
+    /// It is no YAML, has no `authorization`, has a value of another type or a key that is refused.
+    pub fn parse(contents: &[Contents]) -> Result<Self, ParseError> {
+        let file = contents.first().ok_or_else(|| ParseError::new("a configuration file is needed"))?;
+        let node = yaml::parse(file)?;
+        let root = Field::root(file.path(), &node);
+        if *root.value() == Value::Null {
+            return Err(ParseError::new(format!("the file is empty: {MINIMUM}")).in_file(file.path()));
+        }
+        let root = root.mapping(&["authorization"])?;
+        let mut warnings = Vec::new();
+        let Some(authorization) = root.get("authorization") else {
+            return Err(match misspelt(&root, &["authorization"]) {
+                Some((field, name)) => field.key_error(&format!("is unknown: did you mean `{name}`?")),
+                None => ParseError::new(format!("the file has no `authorization`, or it is null: {MINIMUM}")).in_file(file.path()),
+            });
+        };
+        warnings.extend(ignored(&root));
+        let known = ["resourceAttributes", "rewrites", "static"];
+        let authorization = authorization.mapping(&known)?;
+        if let Some((key, field)) = authorization.unknown().first() {
+            return Err(field.key_error(&match known.iter().find(|name| is_near(name, &key.text)) {
+                Some(name) => format!("is unknown: did you mean `{name}`?"),
+                None => format!("is unknown, and would be without effect: `authorization` may have {}", known.join(", ")),
+            }));
+        }
+        refuse_unsupported(&authorization)?;
+        let resource_attributes = match authorization.get("resourceAttributes") {
+            Some(field) => Some(resource_attributes(field, &mut warnings)?),
+            None => None,
+        };
+        Ok(Self { resource_attributes, warnings })
+    }
+}
+
+const MINIMUM: &str = "it must have `authorization`, and `authorization: {}` authorizes by path";
+
+fn refuse_unsupported(authorization: &Mapping<'_>) -> Result<(), ParseError> {
+    let unsupported = |field: &Field<'_>| Err(field.key_error("is not supported yet"));
+    if let Some(field) = authorization.get("rewrites") {
+        let rewrites = field.mapping(&["byQueryParameter", "byHttpHeader"])?;
+        if rewrites.get("byQueryParameter").is_some() || rewrites.get("byHttpHeader").is_some() || !rewrites.unknown().is_empty() {
+            return unsupported(field);
+        }
+    }
+    match authorization.get("static") {
+        Some(field) if !field.sequence()?.is_empty() => unsupported(field),
+        _ => Ok(()),
+    }
+}
+
+fn resource_attributes(field: &Field<'_>, warnings: &mut Vec<String>) -> Result<ResourceAttributesConfig, ParseError> {
+    const KNOWN: [&str; 7] = ["namespace", "apiGroup", "apiVersion", "resource", "subresource", "name", "verb"];
+    let given = field.mapping(&KNOWN)?;
+    if let Some((field, name)) = misspelt(&given, &KNOWN) {
+        return Err(field.key_error(&format!("is unknown: did you mean `{name}`?")));
+    }
+    warnings.extend(ignored(&given));
+    for name in KNOWN {
+        if let Some(field) = given.get(name)
+            && field.string()?.contains("{{")
+        {
+            warnings.push(field.error("is sent as it is: without `rewrites` no template is filled in").to_string());
+        }
+    }
+    let text = |name| Ok::<_, ParseError>(given.string(name)?.unwrap_or_default().to_owned());
+    let attributes = ResourceAttributes {
+        namespace: text("namespace")?,
+        verb: String::new(),
+        group: text("apiGroup")?,
+        version: text("apiVersion")?,
+        resource: text("resource")?,
+        subresource: text("subresource")?,
+        name: text("name")?,
+    };
+    let verb = given.get("verb").filter(|_| given.string("verb").is_ok_and(|verb| verb != Some("")));
+    if let Some(verb) = verb {
+        warnings.push(verb.key_error("stands for the verb of every request's method, which the Go kube-rbac-proxy ignores").to_string());
+    }
+    let verb = verb.map(Field::string).transpose()?.map(str::to_owned);
+    Ok(ResourceAttributesConfig { attributes, verb })
+}
+
+fn ignored(mapping: &Mapping<'_>) -> Vec<String> {
+    mapping.unknown().iter().map(|(_, field)| field.key_error("is unknown, and without effect").to_string()).collect()
+}
+
+/// An unknown key that is nearly a known one which is not given.
+fn misspelt<'m, 'a>(mapping: &'m Mapping<'a>, known: &[&'static str]) -> Option<(&'m Field<'a>, &'static str)> {
+    mapping.unknown().iter().find_map(|(key, field)| {
+        let name = known.iter().copied().find(|name| mapping.get(name).is_none() && is_near(name, &key.text))?;
+        Some((field, name))
+    })
+}
+
+/// Whether a key is a name but for one slip, or the end of it, as `group` is of `apiGroup`.
+fn is_near(name: &str, key: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
+    let (name, key) = (letters(name), letters(key));
+    if key.len() > 3 && name.ends_with(&key) {
+        return true;
+    }
+    let start = name.iter().zip(&key).take_while(|(a, b)| a == b).count();
+    let (name_rest, key_rest) = (name.get(start..).unwrap_or_default(), key.get(start..).unwrap_or_default());
+    let end = name_rest.iter().rev().zip(key_rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let slip = (name_rest.len() - end, key_rest.len() - end);
+    // Two letters that changed places are one slip; in a long word any two neighbours are.
+    let swapped = slip == (2, 2) && name_rest.first() == key_rest.get(1) && name_rest.get(1) == key_rest.first();
+    let length = if name.len() >= 8 { 2 } else { 1 };
+    swapped || (slip.0 <= length && slip.1 <= length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ConfigFile, String> {
+        ConfigFile::parse(&[Contents::new("c.yaml", text)]).map_err(|error| error.to_string())
+    }
+
+    fn attributes(text: &str) -> ResourceAttributesConfig {
+        read(text).unwrap_or_else(|error| panic!("{text}: {error}")).resource_attributes.expect("attributes")
+    }
+
+    #[test]
+    fn resource_attributes_are_read_as_they_are_written() {
+        let expected = ResourceAttributesConfig {
+            attributes: ResourceAttributes {
+                namespace: "default".to_owned(),
+                verb: String::new(),
+                group: "apps".to_owned(),
+                version: "v1".to_owned(),
+                resource: "deployments".to_owned(),
+                subresource: "proxy".to_owned(),
+                name: "web".to_owned(),
+            },
+            verb: None,
+        };
+        let yaml = "authorization:\n  resourceAttributes:\n    namespace: default\n    apiGroup: apps\n    apiVersion: v1\n    \
+                    resource: deployments\n    subresource: proxy\n    name: web\n";
+        let json = r#"{"Authorization": {"RESOURCEATTRIBUTES": {"namespace": "default", "apigroup": "apps", "apiversion": "v1",
+            "resource": "deployments", "subResource": "proxy", "name": "web"}}}"#;
+        for text in [yaml, json] {
+            assert_eq!(attributes(text), expected);
+            assert_eq!(read(text).expect("read").warnings, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_is_empty() {
+        let nothing = ResourceAttributesConfig { attributes: ResourceAttributes::default(), verb: None };
+        for text in ["{}", "{namespace: }", "{namespace: null, verb: ''}", "{name: ''}"] {
+            assert_eq!(attributes(&format!("authorization: {{resourceAttributes: {text}}}")), nothing, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_resource_attributes_the_path_is_authorized() {
+        for text in [
+            "authorization: {}",
+            "authorization: {resourceAttributes: null}",
+            "authorization: {rewrites: , static: }",
+            "authorization: {rewrites: {}, static: []}",
+            "authorization: {rewrites: {byQueryParameter: null}}",
+        ] {
+            assert_eq!(read(text), Ok(ConfigFile { resource_attributes: None, warnings: vec![] }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_verb_is_obeyed_with_a_warning() {
+        let config = read("authorization: {resourceAttributes: {resource: pods,\n  verb: get}}").expect("read");
+        assert_eq!(config.resource_attributes.expect("attributes").verb.as_deref(), Some("get"));
+        let warning = "c.yaml:2:3: authorization.resourceAttributes.verb stands for the verb of every request's method, \
+                       which the Go kube-rbac-proxy ignores";
+        assert_eq!(config.warnings, [warning]);
+    }
+
+    #[test]
+    fn what_is_without_effect_is_a_warning() {
+        let config = read("x: 1\nauthorization: {resourceAttributes: {name: '{{ .Value }}', names: y, labels: z}}").expect("read");
+        assert_eq!(
+            config.warnings,
+            [
+                "c.yaml:1:1: x is unknown, and without effect",
+                "c.yaml:2:60: authorization.resourceAttributes.names is unknown, and without effect",
+                "c.yaml:2:70: authorization.resourceAttributes.labels is unknown, and without effect",
+                "c.yaml:2:44: authorization.resourceAttributes.name is sent as it is: without `rewrites` no template is filled in",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_would_change_who_may_do_what_is_refused() {
+        let empty = "c.yaml: the file is empty: it must have `authorization`, and `authorization: {}` authorizes by path";
+        let missing = "c.yaml: the file has no `authorization`, or it is null: it must have `authorization`, and `authorization: {}` authorizes by path";
+        for (text, expected) in [
+            ("", empty),
+            ("# nothing", empty),
+            ("x: 1", missing),
+            ("{}", missing),
+            ("authorization:\n", missing),
+            ("authorisation: {}", "c.yaml:1:1: authorisation is unknown: did you mean `authorization`?"),
+            ("[]", "c.yaml:1:1: the file must be a mapping, not a list"),
+            ("authorization: []", "c.yaml:1:16: authorization must be a mapping, not a list"),
+            (
+                "authorization: {resourceAttribute: {}}",
+                "c.yaml:1:17: authorization.resourceAttribute is unknown: did you mean `resourceAttributes`?",
+            ),
+            (
+                "authorization: {endpoints: []}",
+                "c.yaml:1:17: authorization.endpoints is unknown, and would be without effect: \
+                 `authorization` may have resourceAttributes, rewrites, static",
+            ),
+            ("authorization: {rewrites: {byQueryParameter: {name: x}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
+            ("authorization: {rewrites: {byHttpHeaders: {}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
+            ("authorization: {static: [{path: /x}]}", "c.yaml:1:17: authorization.static is not supported yet"),
+            ("authorization: {static: {}}", "c.yaml:1:25: authorization.static must be a list, not a mapping"),
+            (
+                "authorization: {resourceAttributes: {namespce: x}}",
+                "c.yaml:1:38: authorization.resourceAttributes.namespce is unknown: did you mean `namespace`?",
+            ),
+            (
+                "authorization: {resourceAttributes: {group: x}}",
+                "c.yaml:1:38: authorization.resourceAttributes.group is unknown: did you mean `apiGroup`?",
+            ),
+            (
+                "authorization: {resourceAttributes: {namespace: [x]}}",
+                "c.yaml:1:49: authorization.resourceAttributes.namespace must be a string, not a list",
+            ),
+            (
+                "authorization: {resourceAttributes: {name: 5}}",
+                "c.yaml:1:44: authorization.resourceAttributes.name must be a string, not a number: put it in quotes",
+            ),
+            (
+                "authorization: {resourceAttributes: {verb: true}}",
+                "c.yaml:1:44: authorization.resourceAttributes.verb must be a string, not a boolean: put it in quotes",
+            ),
+        ] {
+            assert_eq!(read(text).expect_err(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_slip_is_told_from_another_word() {
+        for (name, key) in [
+            ("name", "nmae"),
+            ("name", "names"),
+            ("name", "nam"),
+            ("verb", "verbs"),
+            ("apiGroup", "api_group"),
+            ("apiGroup", "apigruop"),
+            ("apiVersion", "version"),
+            ("subresource", "sub-resource"),
+            ("resourceAttributes", "resourceAttribute"),
+        ] {
+            assert!(is_near(name, key), "{name} {key}");
+        }
+        for (name, key) in
+            [("name", "labels"), ("name", "kind"), ("verb", "user"), ("static", "rewrites"), ("resource", "endpoints"), ("name", "")]
+        {
+            assert!(!is_near(name, key), "{name} {key}");
+        }
+    }
+
+    #[test]
+    fn an_error_at_start_names_the_flag() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.yaml");
+        std::fs::write(&path, "authorization: 5").expect("written");
+        let error = ConfigFile::open("--config-file", path.clone()).expect_err("refused").to_string();
+        assert_eq!(error, format!("--config-file: {}:1:16: authorization must be a mapping, not a number", path.display()));
+    }
+}
