@@ -1,1 +1,17 @@
-//! x
+//! Who is asking, and may they: the [`RequestGate`] authenticates by client certificate and by bearer token, asks the
+//! API server for permission, and says who the user is.
+//!
+//! What others found out is remembered in one kind of cache, bounded and single-flight; what cannot be found out is
+//! refused.
+
+mod authn;
+mod authz;
+mod cached;
+mod clock;
+mod failure;
+mod gate;
+mod identity;
+mod keys;
+
+pub use gate::{GateError, GateSettings, RequestGate};
+pub use identity::IdentityHeaders;

@@ -1,0 +1,151 @@
+//! Who is asking: authenticators in order, each with a user, no opinion, or an error that does not stop the next.
+
+mod bearer;
+mod jwt;
+mod subject;
+mod x509;
+
+use request::{CanonicalRequest, Peer, Reason, User};
+use tokio::time::Instant;
+
+pub(crate) use self::{bearer::Bearer, x509::X509};
+use crate::failure::Failure;
+
+const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+const ANONYMOUS: &str = "system:anonymous";
+
+/// One way to tell who is asking.
+pub(crate) enum Authenticator {
+    /// By client certificate.
+    X509(X509),
+    /// By bearer token, reviewed by the API server.
+    Bearer(Bearer),
+}
+
+/// What an authenticator says.
+pub(crate) enum Opinion {
+    /// It knows the user.
+    User(User),
+    /// It found nothing that it looks at.
+    None,
+    /// It found something, and that is not good.
+    Rejected { reason: Reason, why: String },
+    /// It could not find out.
+    Failed(Failure),
+}
+
+impl Authenticator {
+    pub(crate) async fn look(&self, request: &CanonicalRequest, peer: &Peer, deadline: Instant) -> Opinion {
+        match self {
+            Self::X509(x509) => match x509.authenticate(&peer.chain) {
+                Ok(Some(user)) => Opinion::User(user),
+                Ok(None) => Opinion::None,
+                Err(why) => Opinion::Rejected { reason: Reason::CertificateRejected, why },
+            },
+            Self::Bearer(bearer) => bearer.authenticate(request.headers(), deadline).await,
+        }
+    }
+
+    /// The metric's label.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            Self::X509(_) => "x509",
+            Self::Bearer(_) => "token_review",
+        }
+    }
+}
+
+impl Opinion {
+    /// The metric's label.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::User(_) => "success",
+            Self::None => "none",
+            Self::Rejected { .. } => "rejected",
+            Self::Failed(_) => "error",
+        }
+    }
+}
+
+/// What Kubernetes' union of authenticators does (`k8s.io/apiserver/pkg/authentication/request/union`): the first user
+/// counts, and an error is said only when there is none.
+#[derive(Default)]
+pub(crate) struct Union {
+    failed: Option<Reason>,
+    rejected: Option<Reason>,
+    why: Vec<String>,
+}
+
+impl Union {
+    /// Takes an opinion in; the user it may have ends the round.
+    pub(crate) fn take(&mut self, opinion: Opinion) -> Option<User> {
+        match opinion {
+            Opinion::User(user) => return Some(with_authenticated(user)),
+            Opinion::None => {}
+            Opinion::Rejected { reason, why } => {
+                self.rejected.get_or_insert(reason);
+                self.why.push(why);
+            }
+            Opinion::Failed(failure) => {
+                self.failed.get_or_insert(failure.reason);
+                self.why.push(failure.detail);
+            }
+        }
+        None
+    }
+
+    /// Why nobody knows who is asking: a failure first, which a later try may not meet.
+    pub(crate) fn end(self) -> Failure {
+        let reason = self.failed.or(self.rejected).unwrap_or(Reason::NoCredentials);
+        Failure { reason, detail: self.why.join("; ") }
+    }
+}
+
+/// `AuthenticatedGroupAdder` of `k8s.io/apiserver/pkg/authentication/group`.
+fn with_authenticated(mut user: User) -> User {
+    let has_one = user.groups.iter().any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED);
+    if user.name != ANONYMOUS && !has_one {
+        user.groups.push(AUTHENTICATED.to_owned());
+    }
+    user
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(name: &str, groups: &[&str]) -> Vec<String> {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        with_authenticated(User { name: name.into(), groups, ..User::default() }).groups
+    }
+
+    #[test]
+    fn system_authenticated_comes_last_and_once() {
+        assert_eq!(groups("alice", &["b", "a"]), ["b", "a", AUTHENTICATED]);
+        assert_eq!(groups("alice", &[AUTHENTICATED, "a"]), [AUTHENTICATED, "a"]);
+        assert_eq!(groups("alice", &[UNAUTHENTICATED]), [UNAUTHENTICATED]);
+        assert_eq!(groups(ANONYMOUS, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn an_error_counts_only_when_there_is_no_user() {
+        let rejected = |reason| Opinion::Rejected { reason, why: "no".into() };
+        let mut union = Union::default();
+        assert!(union.take(rejected(Reason::CertificateRejected)).is_none());
+        assert!(union.take(Opinion::User(User::default())).is_some());
+
+        let end = |opinions: Vec<Opinion>| {
+            let mut union = Union::default();
+            for opinion in opinions {
+                assert!(union.take(opinion).is_none());
+            }
+            union.end().reason
+        };
+        let failed = || Opinion::Failed(Failure { reason: Reason::ApiTimeout, detail: "slow".into() });
+        assert_eq!(end(vec![Opinion::None, Opinion::None]), Reason::NoCredentials);
+        assert_eq!(end(vec![rejected(Reason::CertificateRejected), Opinion::None]), Reason::CertificateRejected);
+        assert_eq!(end(vec![Opinion::None, rejected(Reason::TokenRejected)]), Reason::TokenRejected);
+        assert_eq!(end(vec![rejected(Reason::CertificateRejected), failed()]), Reason::ApiTimeout);
+    }
+}

@@ -1,0 +1,179 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, header};
+use kube_api::{Api, ApiError, Lane, TokenVerdict};
+use observe::Metrics;
+use request::{Reason, User};
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{
+    authn::{Opinion, jwt},
+    cached::{Cached, Fresh, Keep},
+    clock::Clock,
+    failure::call_label,
+    keys::{Key, Keys},
+};
+
+const CACHE: &str = "token_review";
+/// Users remembered, in pieces of [`PIECE`] bytes.
+const USERS: u32 = 8192;
+const PIECE: usize = 4096;
+/// Rejected tokens remembered, and for how long: long enough to blunt a flood, short enough that a token which
+/// becomes good is soon believed.
+const REJECTED: u32 = 1024;
+const REJECTED_TTL: Duration = Duration::from_secs(10);
+/// Lookups of tokens that were never seen valid, under way at a time: they go on when their callers leave.
+const UNKNOWN_LOOKUPS: usize = 1024;
+
+/// Authenticates by bearer token, as `k8s.io/apiserver/pkg/authentication/request/bearertoken`, with the API server's
+/// TokenReview.
+pub(crate) struct Bearer {
+    api: Arc<Api>,
+    audiences: Arc<[String]>,
+    ttl: Duration,
+    keys: Arc<Keys>,
+    reviews: Arc<Cached<Key, TokenVerdict, Arc<ApiError>>>,
+    unknown: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the `Authorization` header holds.
+#[derive(Debug, PartialEq, Eq)]
+enum Credential<'a> {
+    None,
+    Token(&'a str),
+    /// A bearer token that no API server could be asked about.
+    NotUtf8,
+}
+
+impl Bearer {
+    pub(crate) fn new(
+        api: Arc<Api>,
+        audiences: Vec<String>,
+        ttl: Duration,
+        keys: Arc<Keys>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let reviews = Cached::new(USERS, REJECTED, clock);
+        Self { api, audiences: audiences.into(), ttl, keys, reviews, unknown: Arc::new(Semaphore::new(UNKNOWN_LOOKUPS)), metrics }
+    }
+
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
+        match credential(headers) {
+            Credential::None => Opinion::None,
+            Credential::NotUtf8 => rejected("the token is no text".to_owned()),
+            Credential::Token(token) => self.review(token, deadline).await,
+        }
+    }
+
+    async fn review(&self, token: &str, deadline: Instant) -> Opinion {
+        let key = self.keys.of_token(token, &self.audiences);
+        let (verdict, source) = self.reviews.get(&key, deadline, || self.lookup(token, &key, deadline)).await;
+        self.metrics.cache(CACHE, source.label());
+        self.metrics.cache_size(CACHE, self.reviews.entries());
+        match verdict {
+            Ok(TokenVerdict::Authenticated(user)) => Opinion::User(user),
+            Ok(TokenVerdict::Rejected { why }) => rejected(why),
+            Err(miss) => Opinion::Failed(miss.into()),
+        }
+    }
+
+    fn lookup(
+        &self,
+        token: &str,
+        key: &Key,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Fresh<TokenVerdict>, Arc<ApiError>>> + Send + use<> {
+        let lane = if self.reviews.remembers(key) { Lane::Known } else { Lane::UnknownToken };
+        let place = match lane {
+            Lane::Known => Ok(None),
+            Lane::UnknownToken => Arc::clone(&self.unknown).try_acquire_owned().map(Some).map_err(|_| ApiError::Busy),
+        };
+        let (api, audiences, metrics, ttl) = (Arc::clone(&self.api), Arc::clone(&self.audiences), Arc::clone(&self.metrics), self.ttl);
+        let token = token.to_owned();
+        async move {
+            let _place = place?;
+            let start = Instant::now();
+            let result = api.review_token(&token, &audiences, lane, deadline).await;
+            metrics.api_call("tokenreview", call_label(&result), start.elapsed());
+            let verdict = result?;
+            let keep = match &verdict {
+                TokenVerdict::Authenticated(user) => Keep::Positive { ttl, not_after: jwt::expiry(&token), weight: weight(user) },
+                TokenVerdict::Rejected { .. } => Keep::Negative { ttl: REJECTED_TTL },
+            };
+            Ok(Fresh { value: verdict, keep })
+        }
+    }
+}
+
+fn rejected(why: String) -> Opinion {
+    Opinion::Rejected { reason: Reason::TokenRejected, why }
+}
+
+/// The header's first two words, apart by single spaces; what follows is not looked at.
+fn credential(headers: &HeaderMap) -> Credential<'_> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Credential::None };
+    let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+        return match value.as_bytes().trim_ascii_start().get(..7) {
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer ") => Credential::NotUtf8,
+            _ => Credential::None,
+        };
+    };
+    let mut words = value.trim().splitn(3, ' ');
+    match (words.next(), words.next()) {
+        (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Credential::Token(token),
+        _ => Credential::None,
+    }
+}
+
+/// The user's share of the shelf: most have one piece, those with thousands of groups many.
+fn weight(User { name, uid, groups, extra }: &User) -> u32 {
+    const OVERHEAD: usize = 32;
+    let values = extra.iter().flat_map(|(name, values)| values.iter().chain([name]));
+    let bytes: usize = groups.iter().chain(values).chain([name, uid]).map(|text| text.len() + OVERHEAD).sum();
+    u32::try_from(bytes / PIECE + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_header_is_read_as_go_reads_it() {
+        for (value, expected) in [
+            ("Bearer abc", Credential::Token("abc")),
+            ("bEaReR abc", Credential::Token("abc")),
+            (" \tBearer abc\t ", Credential::Token("abc")),
+            ("Bearer abc def ghi", Credential::Token("abc")),
+            ("Bearer a\tb", Credential::Token("a\tb")),
+            ("Bearer é", Credential::Token("é")),
+            ("Bearer  abc", Credential::None),
+            ("Bearer\tabc", Credential::None),
+            ("Bearer", Credential::None),
+            ("Bearer ", Credential::None),
+            ("Basic abc", Credential::None),
+            ("Bearerabc", Credential::None),
+            ("", Credential::None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).expect("a value"))]);
+            assert_eq!(credential(&headers), expected, "{value:?}");
+        }
+        assert_eq!(credential(&HeaderMap::new()), Credential::None);
+        for (value, expected) in
+            [(&b"bearer \xff"[..], Credential::NotUtf8), (b"Basic \xff", Credential::None), (b"\xff", Credential::None)]
+        {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value"))]);
+            assert_eq!(credential(&headers), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_with_many_groups_weighs_more() {
+        let user = |groups| User { name: "u".into(), groups: vec!["g".repeat(64); groups], ..User::default() };
+        assert_eq!(weight(&user(3)), 1);
+        assert_eq!(weight(&user(1000)), 24);
+    }
+}
