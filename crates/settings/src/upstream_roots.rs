@@ -4,10 +4,12 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
 
 use crate::{
     Anchor, Contents, LoadError, ParseError, Watched,
     anchor::{Bundle, Purpose},
+    serving::parse_certificate,
 };
 
 /// The authorities that vouch for the upstream.
@@ -47,13 +49,25 @@ impl UpstreamRoots {
         RootCertStore { roots: self.anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(|anchor| anchor.trust.clone()).collect() }
     }
 
-    /// Whether the file holds this very certificate.
+    /// Whether the file holds this very certificate, and it is a server's and valid at this time, in Unix seconds.
     ///
-    /// Go believes an upstream whose certificate is itself in the file when it is valid now and for the upstream's name.
-    /// webpki refuses it when it says CA:TRUE, as `openssl req -x509` makes it.
-    pub fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.certificates.contains::<[u8]>(certificate)
+    /// Go believes such an upstream when it also has the upstream's name. webpki refuses it when it says CA:TRUE, as
+    /// `openssl req -x509` makes it.
+    pub fn holds(&self, certificate: &CertificateDer<'_>, now: i64) -> bool {
+        self.certificates.contains::<[u8]>(certificate) && parse_certificate(certificate).is_ok_and(|parsed| is_servers_at(&parsed, now))
     }
+}
+
+fn is_servers_at(certificate: &X509Certificate<'_>, now: i64) -> bool {
+    let validity = certificate.validity();
+    let is_valid = (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now);
+    let is_understood = certificate.extensions().iter().all(|extension| !extension.critical || !extension.parsed_extension().unsupported());
+    let is_servers = match certificate.extended_key_usage() {
+        Ok(None) => true,
+        Ok(Some(usage)) => usage.value.any || usage.value.server_auth,
+        Err(_) => false,
+    };
+    is_valid && is_understood && is_servers
 }
 
 #[cfg(test)]
@@ -90,7 +104,7 @@ mod tests {
         let expired = Issued::new("expired", |params| params.not_after = from_now(-60).into());
         let roots = roots(&format!("{}{}", expired.certificate, Issued::ca("ca").certificate));
         assert_eq!((roots.root_store(now()).len(), roots.root_store(now() - 120).len()), (1, 2));
-        assert!(roots.contains(&expired.der));
+        assert!(!roots.holds(&expired.der, now()) && roots.holds(&expired.der, now() - 120));
     }
 
     #[test]
@@ -99,6 +113,7 @@ mod tests {
         let roots = roots(&clients.certificate);
         assert!(roots.root_store(now()).is_empty());
         let why = "it is not for servers (extendedKeyUsage has no serverAuth)";
+        assert!(!roots.holds(&clients.der, now()));
         assert_eq!(roots.skipped, [format!("ca.pem:1:1: the certificate of \"CN=x\" vouches for nobody: {why}")]);
     }
 }

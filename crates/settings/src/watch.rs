@@ -65,7 +65,7 @@ mod tests {
     struct Hanging;
 
     impl Reloadable for Hanging {
-        fn subject(&self) -> &str {
+        fn subject(&self) -> &'static str {
             "--hanging"
         }
 

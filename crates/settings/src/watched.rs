@@ -25,7 +25,7 @@ pub struct Watched<T> {
 /// Something that can be read anew, whatever it holds.
 pub trait Reloadable: Send + Sync {
     /// The flags that name its files.
-    fn subject(&self) -> &str;
+    fn subject(&self) -> &'static str;
 
     /// Reads the files and, where they have changed and are valid, replaces the value.
     ///
@@ -137,7 +137,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Reloadable for Watched<T> {
-    fn subject(&self) -> &str {
+    fn subject(&self) -> &'static str {
         self.subject
     }
 

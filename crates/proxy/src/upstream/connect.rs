@@ -7,9 +7,8 @@ use std::{
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::ClientConfig;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
-use settings::Watched;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,7 +31,7 @@ const HEAD_FIELDS: usize = 1024;
 pub(super) struct Connector {
     host: String,
     port: u16,
-    tls: Option<Arc<Watched<ClientConfig>>>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why the upstream cannot be connected to.
@@ -53,7 +52,7 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(host: String, port: u16, tls: Option<Arc<Watched<ClientConfig>>>) -> Self {
+    pub(super) fn new(host: String, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
         Self { host, port, tls }
     }
 
@@ -65,7 +64,7 @@ impl Connector {
         };
         let host = || self.host.clone();
         let name = ServerName::try_from(host()).map_err(|source| ConnectError::Name { host: host(), source })?;
-        let connecting = TlsConnector::from(tls.current()).connect(name, stream);
+        let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
         let stream = match timeout(HANDSHAKE, connecting).await {
             Ok(stream) => stream.map_err(|source| ConnectError::Tls { host: host(), source })?,
             Err(_) => return Err(ConnectError::Tls { host: host(), source: io::ErrorKind::TimedOut.into() }),
@@ -120,26 +119,4 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("host", &self.host).field("port", &self.port).field("tls", &self.tls.is_some()).finish()
     }
-}
-
-/// The client side of TLS with the upstream: `roots`, or the system's.
-///
-/// # Errors
-///
-/// The system has no certificates.
-pub fn client_config(roots: Option<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
-    let roots = match roots {
-        Some(roots) => roots,
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots
-        }
-    };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }

@@ -4,6 +4,7 @@ mod body;
 mod connect;
 mod outgoing;
 mod pool;
+mod tls;
 
 use std::sync::Arc;
 
@@ -11,12 +12,11 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
-use settings::Watched;
 
 pub use body::UpstreamBody;
-pub use connect::client_config;
 use outgoing::Outgoing;
 use pool::Pool;
+pub use tls::client_config;
 
 use crate::{Client, ManagedHeaders};
 
@@ -58,7 +58,7 @@ pub struct Address {
 
 impl Upstream {
     /// An upstream reached in cleartext, or over TLS when there is a configuration for it.
-    pub fn new(address: Address, tls: Option<Arc<Watched<ClientConfig>>>, managed: ManagedHeaders) -> Self {
+    pub fn new(address: Address, tls: Option<Arc<ClientConfig>>, managed: ManagedHeaders) -> Self {
         let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls));
         Self { address, managed, pool }
     }
