@@ -1,4 +1,4 @@
-use std::{sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, sync::Arc, thread, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -12,7 +12,7 @@ use crate::{Reload, Reloadable};
 /// never.
 ///
 /// Never returns; dropping the future ends the polling, with at most one reload per entry running to its end.
-pub async fn watch(entries: Vec<(Duration, Arc<dyn Reloadable>)>, report: impl Fn(&dyn Reloadable, &Reload)) {
+pub async fn watch(entries: Vec<(Duration, Arc<dyn Reloadable>)>, report: impl Fn(&dyn Reloadable, &Reload)) -> Infallible {
     let turn = Mutex::new(());
     let entries = entries.into_iter().filter(|(interval, _)| !interval.is_zero());
     join_all(entries.map(|(interval, entry)| poll(interval, entry, &turn, &report))).await;

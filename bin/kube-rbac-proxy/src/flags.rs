@@ -1,0 +1,233 @@
+//! Every flag, defined once: the parser, `--help`, the start-up log and docs/flags.md read this table.
+
+mod field;
+mod help;
+mod table;
+
+use go_compat::{GoDuration, Known, Respelled, respell};
+
+pub(crate) use self::help::help;
+use self::{field::Field, table::FLAGS};
+
+/// One flag.
+pub(crate) struct Flag {
+    /// Without its dashes.
+    name: &'static str,
+    section: Section,
+    help: &'static str,
+    field: Field,
+    standing: Standing,
+}
+
+/// Where `--help` shows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Serving,
+    Limits,
+    Upstream,
+    Authentication,
+    Authorization,
+    Kubernetes,
+    Identity,
+    Oidc,
+    Global,
+    Ignored,
+}
+
+/// What comes of a flag that is used.
+enum Standing {
+    /// It does what it says, as the test of this name shows.
+    Obeyed(#[cfg_attr(not(test), expect(dead_code, reason = "for docs/flags.md, which a test writes"))] &'static str),
+    /// It is accepted without effect, and a warning names it.
+    Warned,
+    /// It is refused by name until it can be obeyed: leaving it out of account could let somebody in.
+    Refused,
+}
+
+/// What the command line says, each value of its flag's type and none checked against another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) secure_listen_address: String,
+    pub(crate) insecure_listen_address: String,
+    pub(crate) proxy_endpoints_port: i64,
+    pub(crate) tls_cert_file: String,
+    pub(crate) tls_private_key_file: String,
+    pub(crate) tls_min_version: String,
+    pub(crate) tls_cipher_suites: Vec<String>,
+    pub(crate) tls_reload_interval: GoDuration,
+    pub(crate) http2_disable: bool,
+    pub(crate) http2_max_concurrent_streams: u32,
+    pub(crate) http2_max_size: u32,
+    pub(crate) max_header_bytes: u32,
+    pub(crate) tls_handshake_timeout: GoDuration,
+    pub(crate) read_header_timeout: GoDuration,
+    pub(crate) idle_timeout: GoDuration,
+    pub(crate) shutdown_grace: GoDuration,
+    pub(crate) upstream: String,
+    pub(crate) upstream_ca_file: String,
+    pub(crate) client_ca_file: String,
+    pub(crate) auth_token_audiences: Vec<String>,
+    pub(crate) authentication_token_webhook_cache_ttl: GoDuration,
+    pub(crate) config_file: String,
+    pub(crate) authorization_webhook_cache_authorized_ttl: GoDuration,
+    pub(crate) authorization_webhook_cache_unauthorized_ttl: GoDuration,
+    pub(crate) compat_api_errors: bool,
+    pub(crate) kubeconfig: String,
+    pub(crate) kube_api_qps: f32,
+    pub(crate) kube_api_burst: i64,
+    pub(crate) auth_header_fields_enabled: bool,
+    pub(crate) auth_header_user_field_name: String,
+    pub(crate) auth_header_groups_field_name: String,
+    pub(crate) auth_header_groups_field_separator: String,
+    pub(crate) verbosity: i32,
+    pub(crate) log_format: String,
+    pub(crate) help: bool,
+    pub(crate) version: String,
+}
+
+/// A command line that was read, with all that is wrong about it.
+#[derive(Debug)]
+pub(crate) struct CommandLine {
+    pub(crate) options: Options,
+    /// Flags without effect that were used.
+    pub(crate) ignored: Vec<&'static str>,
+    pub(crate) errors: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads the arguments that follow the program's name.
+    pub(crate) fn read(arguments: Vec<String>) -> Self {
+        let Respelled { flags, positional, faults } = respell(arguments, long, short);
+        let mut errors: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        errors.extend(positional.iter().map(|argument| {
+            format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", go_compat::quote(argument))
+        }));
+        let mut line = Self { options: Options::default(), ignored: Vec::new(), errors };
+        for given in flags {
+            if let Some(flag) = FLAGS.iter().find(|flag| flag.name == given.name) {
+                line.take(flag, &given.value);
+            }
+        }
+        line
+    }
+
+    fn take(&mut self, flag: &'static Flag, value: &str) {
+        let name = flag.spelled();
+        if let Err(why) = flag.field.set(&mut self.options, value) {
+            return self.errors.push(format!("{name}: {why}"));
+        }
+        let is_used = || flag.field.inert().is_none_or(|default| value != default);
+        match flag.standing {
+            Standing::Refused if is_used() => self.errors.push(format!("{name} is not supported yet")),
+            Standing::Warned if is_used() && !self.ignored.contains(&flag.name) => self.ignored.push(flag.name),
+            _ => {}
+        }
+    }
+}
+
+impl Flag {
+    fn spelled(&self) -> String {
+        match self.name.len() {
+            1 => format!("-{}", self.name),
+            _ => format!("--{}", self.name),
+        }
+    }
+
+    fn known(&self) -> Known {
+        Known { name: self.name, alone: self.field.alone() }
+    }
+}
+
+impl Options {
+    /// Each flag with its value, in klog's words for the start of a Kubernetes program.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let shown = FLAGS.iter().filter(|flag| matches!(flag.standing, Standing::Obeyed(_)) && flag.name != "help");
+        shown.map(|flag| format!("FLAG: --{}={}", flag.name, go_compat::quote(&flag.field.show(self))))
+    }
+}
+
+fn long(name: &str) -> Option<Known> {
+    FLAGS.iter().find(|flag| flag.name == name).map(Flag::known)
+}
+
+fn short(letter: char) -> Option<Known> {
+    match letter {
+        'h' => long("help"),
+        'v' => long("v"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> CommandLine {
+        CommandLine::read(arguments.iter().map(|argument| (*argument).to_owned()).collect())
+    }
+
+    #[test]
+    fn values_are_read_in_every_spelling() {
+        let line = read(&[
+            "--secure_listen_address=:8443",
+            "--upstream",
+            "http://127.0.0.1:8081/",
+            "--http2-disable",
+            "--auth-header-fields-enabled=false",
+            "--tls-cipher-suites=a,b",
+            "--tls-cipher-suites=c",
+            "--kube-api-qps=1.5",
+            "--tls-reload-interval=90s",
+            "-v=4",
+        ]);
+        assert_eq!(line.errors, [""; 0]);
+        let expected = Options {
+            secure_listen_address: ":8443".into(),
+            upstream: "http://127.0.0.1:8081/".into(),
+            http2_disable: true,
+            tls_cipher_suites: vec!["a".into(), "b".into(), "c".into()],
+            kube_api_qps: 1.5,
+            tls_reload_interval: GoDuration::from_secs(90),
+            verbosity: 4,
+            ..Options::default()
+        };
+        assert_eq!(line.options, expected);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let line =
+            read(&["--nope", "--http2-max-size=-1", "--upstream-force-h2c", "here", "--oidc-issuer=https://x", "--tls-reload-interval=5"]);
+        assert_eq!(
+            line.errors,
+            [
+                "unknown flag: --nope",
+                "unexpected argument \"here\": everything is said by flags, and a boolean's value follows `=`",
+                "--http2-max-size: invalid value \"-1\": it must be a whole number from 0 to 4294967295",
+                "--upstream-force-h2c is not supported yet",
+                "--oidc-issuer is not supported yet",
+                "--tls-reload-interval: missing unit in duration \"5\": write 30s, 1m30s or the like",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_refused_may_be_given_without_effect() {
+        let line = read(&["--allow-paths=", "--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
+        assert_eq!((line.errors, line.ignored), (vec![], vec![]));
+    }
+
+    #[test]
+    fn flags_of_old_logging_are_accepted() {
+        let line = read(&["--logtostderr=true", "--skip_headers", "--log-file-max-size=1800", "--vmodule=x=1", "--logtostderr"]);
+        assert_eq!((line.errors, line.ignored), (vec![], vec!["logtostderr", "skip-headers", "log-file-max-size", "vmodule"]));
+        assert_eq!(read(&["--logtostderr=maybe"]).errors, ["--logtostderr: invalid value \"maybe\": it must be true or false"]);
+    }
+
+    #[test]
+    fn no_flag_is_defined_twice() {
+        for (index, flag) in FLAGS.iter().enumerate() {
+            assert!(FLAGS.iter().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use go_compat::{
+    GoDuration, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, quote, read_csv, write_csv,
+};
+
+use super::Options;
+
+/// Where a flag's value goes, and of what type it is.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    Bool(fn(&mut Options) -> &mut bool),
+    Text(fn(&mut Options) -> &mut String),
+    /// Text that may be left out, with what that means.
+    TextOr(&'static str, fn(&mut Options) -> &mut String),
+    /// Comma-separated; each use adds to those before it.
+    List(fn(&mut Options) -> &mut Vec<String>),
+    Duration(fn(&mut Options) -> &mut GoDuration),
+    Int(fn(&mut Options) -> &mut i64),
+    Int32(fn(&mut Options) -> &mut i32),
+    Uint32(fn(&mut Options) -> &mut u32),
+    Float32(fn(&mut Options) -> &mut f32),
+    /// A boolean without effect; its default.
+    NoBool(&'static str),
+    /// A value without effect, of the named type; its default.
+    NoValue(&'static str, &'static str),
+}
+
+impl Field {
+    /// Reads a value as pflag does.
+    pub(super) fn set(self, options: &mut Options, text: &str) -> Result<(), String> {
+        const DURATION: &str = "write 30s, 1m30s or the like";
+        let wrong = |right: &str| format!("invalid value {}: it must be {right}", quote(text));
+        match self {
+            Self::Bool(field) => *field(options) = parse_bool(text).map_err(|_| wrong("true or false"))?,
+            Self::Text(field) | Self::TextOr(_, field) => *field(options) = text.to_owned(),
+            Self::List(field) => {
+                let items = read_csv(text).map_err(|why| format!("invalid value {}: {why}", quote(text)))?;
+                field(options).extend(items.fields);
+            }
+            Self::Duration(field) => *field(options) = text.parse().map_err(|why| format!("{why}: {DURATION}"))?,
+            Self::Int(field) => *field(options) = parse_int(text).map_err(|_| wrong("a whole number"))?,
+            Self::Int32(field) => *field(options) = parse_decimal_int32(text).map_err(|_| wrong("a whole number"))?,
+            Self::Uint32(field) => *field(options) = parse_uint32(text).map_err(|_| wrong("a whole number from 0 to 4294967295"))?,
+            Self::Float32(field) => *field(options) = parse_float32(text).map_err(|_| wrong("a number"))?,
+            Self::NoBool(_) => drop(parse_bool(text).map_err(|_| wrong("true or false"))?),
+            Self::NoValue(..) => {}
+        }
+        Ok(())
+    }
+
+    /// The value, as it could be given.
+    pub(super) fn show(self, options: &Options) -> String {
+        // Fields are reached for writing; a copy is read.
+        let options = &mut options.clone();
+        match self {
+            Self::Bool(field) => field(options).to_string(),
+            Self::Text(field) | Self::TextOr(_, field) => field(options).clone(),
+            Self::List(field) => write_csv(field(options)),
+            Self::Duration(field) => field(options).to_string(),
+            Self::Int(field) => field(options).to_string(),
+            Self::Int32(field) => field(options).to_string(),
+            Self::Uint32(field) => field(options).to_string(),
+            Self::Float32(field) => format_float32(*field(options)),
+            Self::NoBool(default) | Self::NoValue(_, default) => default.to_owned(),
+        }
+    }
+
+    /// What a flag without effect may say without being used: its default. `None` for a flag with effect.
+    pub(super) fn inert(self) -> Option<&'static str> {
+        match self {
+            Self::NoBool(default) | Self::NoValue(_, default) => Some(default),
+            _ => None,
+        }
+    }
+
+    /// What the flag means without a value.
+    pub(super) fn alone(self) -> Option<&'static str> {
+        match self {
+            Self::Bool(_) | Self::NoBool(_) => Some("true"),
+            Self::TextOr(alone, _) => Some(alone),
+            _ => None,
+        }
+    }
+
+    /// pflag's name for the type; a boolean needs none.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Bool(_) | Self::NoBool(_) => "",
+            Self::Text(_) | Self::TextOr(..) => "string",
+            Self::List(_) => "strings",
+            Self::Duration(_) => "duration",
+            Self::Int(_) | Self::Int32(_) => "int",
+            Self::Uint32(_) => "uint32",
+            Self::Float32(_) => "float32",
+            Self::NoValue(kind, _) => kind,
+        }
+    }
+}

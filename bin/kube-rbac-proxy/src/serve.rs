@@ -1,0 +1,75 @@
+use std::{net::IpAddr, net::Ipv6Addr, net::SocketAddr, sync::Arc};
+
+use auth::RequestGate;
+use futures_util::future::join_all;
+use go_compat::{ListenAddress, ListenHost};
+use observe::Metrics;
+use proxy::{Drain, Endpoints, Http2, Listener, Road, Server, ServerTls, server_config};
+
+use crate::{files::Files, settings::Settings};
+
+const ENDPOINTS: &str = "endpoints";
+
+/// What answers requests.
+pub(crate) struct Handlers {
+    pub(crate) road: Arc<Road<RequestGate>>,
+    pub(crate) endpoints: Arc<Endpoints<RequestGate>>,
+}
+
+/// Sockets that are bound, and what serves on them.
+pub(crate) struct Serving {
+    server: Server,
+    road: Vec<Listener>,
+    endpoints: Vec<Listener>,
+}
+
+/// Binds every listener, or none.
+pub(crate) async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Metrics>) -> Result<Serving, Vec<String>> {
+    let listeners = &settings.listeners;
+    let config = server_config(Arc::clone(&files.serving), settings.tls.suites.clone(), &settings.tls.versions, settings.http2.is_some());
+    let config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
+    let tls = ServerTls::new(config);
+    let mut errors = Vec::new();
+    let mut bound = Vec::new();
+    for (flag, name, address, tls) in [
+        ("--secure-listen-address", "secure", &listeners.secure, Some(&tls)),
+        ("--insecure-listen-address", "insecure", &listeners.insecure, None),
+        ("--proxy-endpoints-port", ENDPOINTS, &listeners.endpoints, Some(&tls)),
+    ] {
+        let Some(address) = address else { continue };
+        match listen(address).await {
+            Ok(socket) => bound.push(Listener { name, socket, tls: tls.cloned() }),
+            Err(why) => errors.push(format!("{flag}: {address} cannot be listened on: {why}")),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    // Not announced when HTTP/2 is disabled.
+    let http2 = settings.http2.unwrap_or(Http2 { max_concurrent_streams: 1, max_size: 16_384 });
+    let (endpoints, road) = bound.into_iter().partition(|listener| listener.name == ENDPOINTS);
+    Ok(Serving { server: Server { limits: settings.limits, http2, metrics: Arc::clone(metrics), drain }, road, endpoints })
+}
+
+impl Serving {
+    /// Serves until the drain has ended on every listener.
+    pub(crate) async fn run(self, handlers: Handlers) {
+        for listener in self.road.iter().chain(&self.endpoints) {
+            if let Ok(address) = listener.socket.local_addr() {
+                tracing::info!(listener = listener.name, %address, "Listening");
+            }
+        }
+        let road = self.road.into_iter().map(|listener| self.server.clone().serve(listener, Arc::clone(&handlers.road)));
+        let endpoints = self.endpoints.into_iter().map(|listener| self.server.clone().serve(listener, Arc::clone(&handlers.endpoints)));
+        tokio::join!(join_all(road), join_all(endpoints));
+    }
+}
+
+async fn listen(address: &ListenAddress) -> std::io::Result<tokio::net::TcpListener> {
+    let address = match address.host() {
+        ListenHost::All => SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())),
+        ListenHost::Ip(ip) => SocketAddr::from((IpAddr::clone(ip), address.port())),
+        ListenHost::Name(name) => proxy::resolve(name, address.port()).await?,
+    };
+    proxy::bind(address)
+}

@@ -1,0 +1,359 @@
+//! From flags to settings: each value checked, alone and beside the others, before anything is opened.
+
+mod tls;
+mod upstream;
+
+use std::{env, path::PathBuf, time::Duration};
+
+use auth::IdentityHeaders;
+use go_compat::{GoDuration, ListenAddress, quote};
+use http::{HeaderName, HeaderValue, header};
+use kube_api::ApiSettings;
+use observe::Format;
+use proxy::{Http2, Limits};
+
+pub(crate) use self::tls::TlsSettings;
+pub(crate) use self::upstream::UpstreamSettings;
+use crate::{VERSION, flags::Options};
+
+/// What the program does, finished but for what files say.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listeners: Listeners,
+    pub(crate) reload_interval: Duration,
+    pub(crate) tls: TlsSettings,
+    pub(crate) http2: Option<Http2>,
+    pub(crate) limits: Limits,
+    pub(crate) grace: Duration,
+    pub(crate) upstream: UpstreamSettings,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) compat_api_errors: bool,
+    pub(crate) ttls: Ttls,
+    pub(crate) identity: Identity,
+}
+
+/// Where requests come in.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    pub(crate) secure: Option<ListenAddress>,
+    pub(crate) insecure: Option<ListenAddress>,
+    pub(crate) endpoints: Option<ListenAddress>,
+}
+
+/// What is to be opened, each file by itself: one that is of no use keeps no other fault from being found.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// Certificate and key; without them a self-signed pair is made.
+    pub(crate) pair: Option<(PathBuf, PathBuf)>,
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) upstream_ca: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) api: ApiSettings,
+}
+
+/// How long answers of the API server count.
+#[derive(Debug)]
+pub(crate) struct Ttls {
+    pub(crate) token: Duration,
+    pub(crate) allow: Duration,
+    pub(crate) deny: Duration,
+}
+
+/// The headers that say who asks: never taken from clients, set only when asked for.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) headers: IdentityHeaders,
+    pub(crate) enabled: bool,
+}
+
+/// What came of the check: settings, if nothing was wrong.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) sources: Sources,
+    pub(crate) settings: Option<Settings>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// Collects what is wrong and what is without effect.
+#[derive(Debug, Default)]
+struct Findings {
+    warnings: Vec<String>,
+    errors: Vec<String>,
+}
+
+/// Checks everything that can be checked without opening a file.
+pub(crate) fn check(options: &Options) -> Checked {
+    let mut findings = Findings::default();
+    let sources = sources(options, &mut findings);
+    let settings = read(options, &mut findings);
+    let Findings { warnings, errors } = findings;
+    Checked { sources, settings: settings.filter(|_| errors.is_empty()), warnings, errors }
+}
+
+/// `--log-format`, with which everything else is said.
+pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
+    match options.log_format.as_str() {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        other => Err(format!("--log-format: invalid value {}: it must be text or json", quote(other))),
+    }
+}
+
+fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
+    let listeners = listeners(options, findings);
+    let reload_interval = time("tls-reload-interval", options.tls_reload_interval, findings);
+    let tls = tls::read(options, findings);
+    let http2 = http2(options, findings);
+    let limits = limits(options, findings);
+    let grace = time("shutdown-grace", options.shutdown_grace, findings);
+    let upstream = upstream::read(options, findings);
+    let ttls = Ttls {
+        token: time("authentication-token-webhook-cache-ttl", options.authentication_token_webhook_cache_ttl, findings),
+        allow: time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings),
+        deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
+    };
+    let identity = identity(options, findings);
+    if options.auth_token_audiences.iter().any(String::is_empty) {
+        findings.error("--auth-token-audiences: an audience is empty: write each between commas");
+    }
+    Some(Settings {
+        listeners,
+        reload_interval,
+        tls,
+        http2,
+        limits,
+        grace,
+        upstream: upstream?,
+        audiences: options.auth_token_audiences.clone(),
+        compat_api_errors: options.compat_api_errors,
+        ttls,
+        identity: identity?,
+    })
+}
+
+fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
+    let mut address = |flag: &str, text: &str| match text {
+        "" => None,
+        _ => text.parse::<ListenAddress>().map_err(|why| findings.error(format!("--{flag}: {}: {why}; write host:port", quote(text)))).ok(),
+    };
+    let secure = address("secure-listen-address", &options.secure_listen_address);
+    let insecure = address("insecure-listen-address", &options.insecure_listen_address);
+    if options.secure_listen_address.is_empty() && options.insecure_listen_address.is_empty() {
+        findings.error("no listener: give --secure-listen-address, such as :8443");
+    }
+    let endpoints = match (options.proxy_endpoints_port, u16::try_from(options.proxy_endpoints_port)) {
+        (0, _) => None,
+        (port, Err(_)) => {
+            findings.error(format!("--proxy-endpoints-port: {port} is no port: it must be from 1 to 65535"));
+            None
+        }
+        (_, Ok(port)) => secure.as_ref().map(|secure| secure.with_port(port)),
+    };
+    if options.proxy_endpoints_port != 0 && options.secure_listen_address.is_empty() {
+        findings.warn("--proxy-endpoints-port is without effect: it needs --secure-listen-address");
+    }
+    if let (Some(secure), Some(endpoints)) = (&secure, &endpoints)
+        && secure.port() == endpoints.port()
+    {
+        findings.error(format!("--proxy-endpoints-port: {} is the port of --secure-listen-address: it must be another", endpoints.port()));
+    }
+    Listeners { secure, insecure, endpoints }
+}
+
+fn sources(options: &Options, findings: &mut Findings) -> Sources {
+    Sources {
+        pair: pair(options, findings),
+        client_ca: path(&options.client_ca_file),
+        upstream_ca: path(&options.upstream_ca_file),
+        config: path(&options.config_file),
+        api: api(options, findings),
+    }
+}
+
+fn pair(options: &Options, findings: &mut Findings) -> Option<(PathBuf, PathBuf)> {
+    match (path(&options.tls_cert_file), path(&options.tls_private_key_file)) {
+        (Some(_), None) => findings.error("--tls-cert-file needs --tls-private-key-file"),
+        (None, Some(_)) => findings.error("--tls-private-key-file needs --tls-cert-file"),
+        (certificate, key) => return certificate.zip(key),
+    }
+    None
+}
+
+fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
+    if !options.kube_api_qps.is_finite() {
+        findings.error("--kube-api-qps: it must be a finite number");
+    }
+    // As in Go, what is not above zero is not set.
+    let qps = (options.kube_api_qps > 0.0).then_some(options.kube_api_qps);
+    let burst = u32::try_from(options.kube_api_burst).ok().filter(|burst| *burst > 0);
+    if burst.is_some() && qps.is_none() {
+        findings.warn("--kube-api-burst is without effect: it needs --kube-api-qps");
+    }
+    let user_agent = format!("kube-rbac-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
+    ApiSettings { kubeconfig: path(&options.kubeconfig), user_agent, qps, burst }
+}
+
+fn http2(options: &Options, findings: &mut Findings) -> Option<Http2> {
+    /// Go's, where 0 is given.
+    const STREAMS: u32 = 250;
+    const SIZE: u32 = 1 << 20;
+    /// HTTP/2's own bound for a window.
+    const MAX_SIZE: u32 = i32::MAX.unsigned_abs();
+    if options.http2_max_size > MAX_SIZE {
+        findings.error(format!("--http2-max-size: {} is too much: it must be at most {MAX_SIZE}", options.http2_max_size));
+    }
+    let or = |given, default| if given == 0 { default } else { given };
+    (!options.http2_disable).then(|| Http2 {
+        max_concurrent_streams: or(options.http2_max_concurrent_streams, STREAMS),
+        max_size: or(options.http2_max_size, SIZE),
+    })
+}
+
+fn limits(options: &Options, findings: &mut Findings) -> Limits {
+    /// Less would refuse what every browser sends; more is no limit.
+    const HEAD_BYTES: std::ops::RangeInclusive<u32> = 1024..=16 << 20;
+    if !HEAD_BYTES.contains(&options.max_header_bytes) {
+        let (least, most) = HEAD_BYTES.into_inner();
+        findings.error(format!("--max-header-bytes: {}: it must be from {least} to {most}", options.max_header_bytes));
+    }
+    let mut bound = |flag: &str, value| {
+        let time = time(flag, value, findings);
+        if time.is_zero() {
+            findings.error(format!("--{flag}: 0 would be no limit: give a time, such as 10s"));
+        }
+        time
+    };
+    Limits {
+        handshake: bound("tls-handshake-timeout", options.tls_handshake_timeout),
+        head: bound("read-header-timeout", options.read_header_timeout),
+        idle: bound("idle-timeout", options.idle_timeout),
+        head_bytes: options.max_header_bytes as usize,
+    }
+}
+
+fn identity(options: &Options, findings: &mut Findings) -> Option<Identity> {
+    /// Written by HTTP itself, or removed on the way.
+    const TAKEN: [HeaderName; 8] = [
+        header::HOST,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        HeaderName::from_static("x-forwarded-for"),
+    ];
+    let mut name = |flag: &str, text: &str| match HeaderName::try_from(text) {
+        Ok(name) if TAKEN.contains(&name) => {
+            findings.error(format!("--{flag}: {} has a meaning of its own: give another name", quote(text)));
+            None
+        }
+        Ok(name) => Some(name),
+        Err(_) => {
+            findings.error(format!("--{flag}: {} is no name of a header: letters, digits and dashes", quote(text)));
+            None
+        }
+    };
+    let user = name("auth-header-user-field-name", &options.auth_header_user_field_name);
+    let groups = name("auth-header-groups-field-name", &options.auth_header_groups_field_name);
+    let separator = options.auth_header_groups_field_separator.clone();
+    if HeaderValue::from_str(&separator).is_err() || separator.contains('\t') {
+        findings.error("--auth-header-groups-field-separator has a character that no header can have");
+    }
+    if separator.is_empty() && options.auth_header_fields_enabled {
+        findings.warn("--auth-header-groups-field-separator is empty: the upstream cannot tell one group from two");
+    }
+    let headers = IdentityHeaders { user: user?, groups: groups?, separator };
+    if headers.user == headers.groups {
+        findings.error("--auth-header-user-field-name and --auth-header-groups-field-name are the same name: give two");
+    }
+    Some(Identity { headers, enabled: options.auth_header_fields_enabled })
+}
+
+fn time(flag: &str, value: GoDuration, findings: &mut Findings) -> Duration {
+    value.to_std().unwrap_or_else(|| {
+        findings.error(format!("--{flag}: {value} is below zero"));
+        Duration::ZERO
+    })
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+impl Findings {
+    fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    fn error(&mut self, text: impl Into<String>) {
+        self.errors.push(text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minimal() -> Options {
+        Options { secure_listen_address: ":8443".into(), upstream: "http://127.0.0.1:8081/".into(), ..Options::default() }
+    }
+
+    #[test]
+    fn the_least_is_enough() {
+        let Checked { settings, warnings, errors, .. } = check(&minimal());
+        assert_eq!((settings.is_some(), warnings, errors), (true, vec![], vec![]));
+    }
+
+    #[test]
+    fn all_errors_are_found_at_once() {
+        let options = Options {
+            upstream: "ftp://x".into(),
+            proxy_endpoints_port: 70_000,
+            tls_cert_file: "c".into(),
+            tls_reload_interval: GoDuration::from_secs(-1),
+            idle_timeout: GoDuration::from_secs(0),
+            max_header_bytes: 1,
+            auth_header_user_field_name: "a b".into(),
+            auth_header_groups_field_name: "Host".into(),
+            ..Options::default()
+        };
+        let Checked { settings, errors, .. } = check(&options);
+        assert!(settings.is_none());
+        assert_eq!(
+            errors,
+            [
+                "--tls-cert-file needs --tls-private-key-file",
+                "no listener: give --secure-listen-address, such as :8443",
+                "--proxy-endpoints-port: 70000 is no port: it must be from 1 to 65535",
+                "--tls-reload-interval: -1s is below zero",
+                "--max-header-bytes: 1: it must be from 1024 to 16777216",
+                "--idle-timeout: 0 would be no limit: give a time, such as 10s",
+                "--upstream: \"ftp://x\" must be an http or https URL, such as http://127.0.0.1:8080/",
+                "--auth-header-user-field-name: \"a b\" is no name of a header: letters, digits and dashes",
+                "--auth-header-groups-field-name: \"Host\" has a meaning of its own: give another name",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_without_effect_is_said() {
+        let options = Options {
+            secure_listen_address: String::new(),
+            insecure_listen_address: ":8080".into(),
+            proxy_endpoints_port: 8443,
+            kube_api_burst: 5,
+            ..minimal()
+        };
+        let Checked { warnings, errors, .. } = check(&options);
+        assert_eq!(errors, [""; 0]);
+        assert_eq!(
+            warnings,
+            [
+                "--kube-api-burst is without effect: it needs --kube-api-qps",
+                "--proxy-endpoints-port is without effect: it needs --secure-listen-address",
+            ]
+        );
+    }
+}

@@ -1,0 +1,125 @@
+use std::fmt;
+
+use go_compat::{TlsVersion, cipher_suite, quote};
+use rustls::{
+    SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::aws_lc_rs::{ALL_CIPHER_SUITES, DEFAULT_CIPHER_SUITES},
+    version::{TLS12, TLS13},
+};
+
+use super::Findings;
+use crate::flags::Options;
+
+/// What is spoken below HTTP.
+pub(crate) struct TlsSettings {
+    pub(crate) suites: Vec<SupportedCipherSuite>,
+    pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
+}
+
+/// `--tls-min-version` and `--tls-cipher-suites`, as far as rustls goes along.
+pub(super) fn read(options: &Options, findings: &mut Findings) -> TlsSettings {
+    let least = options.tls_min_version.parse::<TlsVersion>().unwrap_or_else(|why| {
+        findings.error(format!("--tls-min-version: {why}"));
+        TlsVersion::Tls13
+    });
+    if least < TlsVersion::Tls12 {
+        findings.warn(format!("--tls-min-version: {} is not supported: the least is TLS 1.2", options.tls_min_version));
+    }
+    let of_tls12 = match options.tls_cipher_suites.is_empty() {
+        true => DEFAULT_CIPHER_SUITES.iter().copied().filter(is_tls12).collect(),
+        false => listed(&options.tls_cipher_suites, findings),
+    };
+    let mut versions = vec![&TLS13];
+    if least < TlsVersion::Tls13 && !of_tls12.is_empty() {
+        versions.push(&TLS12);
+    }
+    if least < TlsVersion::Tls13 && of_tls12.is_empty() && findings.errors.is_empty() {
+        findings.warn("--tls-cipher-suites: TLS 1.2 is off: none of its suites is left");
+    }
+    let of_tls13 = DEFAULT_CIPHER_SUITES.iter().copied().filter(|suite| !is_tls12(suite));
+    TlsSettings { suites: of_tls13.chain(of_tls12).collect(), versions }
+}
+
+fn listed(names: &[String], findings: &mut Findings) -> Vec<SupportedCipherSuite> {
+    let (mut suites, mut lacking, mut ineffective) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        let Some(named) = cipher_suite(name) else {
+            findings.error(format!("--tls-cipher-suites: {} is no name of a cipher suite: they are as in Go's crypto/tls", quote(name)));
+            continue;
+        };
+        match ALL_CIPHER_SUITES.iter().find(|suite| u16::from(suite.suite()) == named.id) {
+            _ if named.tls13 => ineffective.push(name.as_str()),
+            Some(suite) if suites.contains(suite) => {}
+            Some(suite) => suites.push(*suite),
+            None => lacking.push(name.as_str()),
+        }
+    }
+    if !lacking.is_empty() {
+        findings.warn(format!("--tls-cipher-suites: not supported, for it is not secure: {}", lacking.join(", ")));
+    }
+    if !ineffective.is_empty() {
+        findings.warn(format!("--tls-cipher-suites: without effect, for the suites of TLS 1.3 are always on: {}", ineffective.join(", ")));
+    }
+    suites
+}
+
+fn is_tls12(suite: &SupportedCipherSuite) -> bool {
+    matches!(suite, SupportedCipherSuite::Tls12(_))
+}
+
+impl fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions: Vec<_> = self.versions.iter().map(|version| version.version).collect();
+        f.debug_struct("TlsSettings").field("suites", &self.suites).field("versions", &versions).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(suites: &[&str], least: &str) -> (TlsSettings, Findings) {
+        let tls_cipher_suites = suites.iter().map(|name| (*name).to_owned()).collect();
+        let options = Options { tls_cipher_suites, tls_min_version: least.to_owned(), ..Options::default() };
+        let mut findings = Findings::default();
+        (read(&options, &mut findings), findings)
+    }
+
+    #[test]
+    fn what_rustls_lacks_is_named() {
+        let (tls, findings) = with(
+            &[
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+                "TLS_RSA_WITH_AES_128_CBC_SHA",
+                "TLS_AES_128_GCM_SHA256",
+            ],
+            "VersionTLS10",
+        );
+        assert_eq!((tls.suites.len(), tls.versions.len()), (5, 2));
+        assert_eq!(
+            findings.warnings,
+            [
+                "--tls-min-version: VersionTLS10 is not supported: the least is TLS 1.2",
+                "--tls-cipher-suites: not supported, for it is not secure: TLS_RSA_WITH_AES_128_CBC_SHA",
+                "--tls-cipher-suites: without effect, for the suites of TLS 1.3 are always on: TLS_AES_128_GCM_SHA256",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_suite_tls_1_2_is_off() {
+        let (tls, findings) = with(&["TLS_RSA_WITH_AES_128_CBC_SHA"], "");
+        assert_eq!((tls.suites.len(), tls.versions.len()), (3, 1));
+        assert_eq!(findings.warnings.last().map(String::as_str), Some("--tls-cipher-suites: TLS 1.2 is off: none of its suites is left"));
+        let (tls, findings) = with(&[], "VersionTLS13");
+        assert_eq!((tls.versions.len(), findings.warnings.len(), findings.errors.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn unknown_names_are_errors() {
+        let (_, findings) = with(&["AES128-SHA"], "TLS1.2");
+        assert_eq!(findings.errors.len(), 2);
+        assert!(findings.errors.iter().all(|error| error.starts_with("--tls-")), "{:?}", findings.errors);
+    }
+}

@@ -1,0 +1,108 @@
+use std::net::IpAddr;
+
+use go_compat::quote;
+use http::{Uri, uri::Scheme};
+use proxy::upstream::Address;
+
+use super::Findings;
+use crate::flags::Options;
+
+/// Where admitted requests go.
+#[derive(Debug)]
+pub(crate) struct UpstreamSettings {
+    pub(crate) address: Address,
+    /// Over TLS.
+    pub(crate) secure: bool,
+}
+
+impl UpstreamSettings {
+    /// Whether it is this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = &self.address.host;
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// `--upstream` and what belongs to it.
+pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<UpstreamSettings> {
+    let (address, secure) = match parse(&options.upstream) {
+        Ok(upstream) => upstream,
+        Err(why) => {
+            findings.error(format!("--upstream: {why}"));
+            return None;
+        }
+    };
+    if !secure && !options.upstream_ca_file.is_empty() {
+        findings.warn("--upstream-ca-file is without effect: --upstream is not https");
+    }
+    Some(UpstreamSettings { address, secure })
+}
+
+fn parse(text: &str) -> Result<(Address, bool), String> {
+    const EXAMPLE: &str = "such as http://127.0.0.1:8080/";
+    if text.is_empty() {
+        return Err(format!("it must be given: an http or https URL, {EXAMPLE}"));
+    }
+    // A password would be among it.
+    if text.split(['/', '?', '#']).nth(2).is_some_and(|authority| authority.contains('@')) {
+        return Err("a user and a password in the URL are not supported: the upstream is asked without credentials".to_owned());
+    }
+    let not_http = || format!("{} must be an http or https URL, {EXAMPLE}", quote(text));
+    let url: Uri = text.parse().map_err(|_| not_http())?;
+    let secure = match url.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => false,
+        Some(scheme) if *scheme == Scheme::HTTPS => true,
+        _ => return Err(not_http()),
+    };
+    let authority = url.authority().ok_or_else(not_http)?;
+    let port = match (authority.as_str().rsplit_once(':').filter(|(_, port)| !port.ends_with(']')), authority.port_u16()) {
+        (_, Some(0)) => return Err(format!("{} has the port 0: it must be from 1 to 65535", quote(text))),
+        (_, Some(port)) => port,
+        (Some((_, given)), None) if !given.is_empty() => return Err(format!("{} has no port that is a number to 65535", quote(text))),
+        (_, None) if secure => 443,
+        (_, None) => 80,
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        return Err(format!("{} has no host: {EXAMPLE}", quote(text)));
+    }
+    let address = Address {
+        host,
+        port,
+        authority: authority.as_str().to_owned(),
+        base_path: url.path().to_owned(),
+        base_query: url.query().unwrap_or_default().to_owned(),
+    };
+    Ok((address, secure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        for (text, host, port, path, query, secure) in [
+            ("http://127.0.0.1:8081/", "127.0.0.1", 8081, "/", "", false),
+            ("http://localhost", "localhost", 80, "/", "", false),
+            ("https://a.b/base/x?q=1", "a.b", 443, "/base/x", "q=1", true),
+            ("https://[::1]:9443", "::1", 9443, "/", "", true),
+            ("HTTP://h:1/", "h", 1, "/", "", false),
+        ] {
+            let (address, is_secure) = parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            let found = (address.host.as_str(), address.port, address.base_path.as_str(), address.base_query.as_str(), is_secure);
+            assert_eq!(found, (host, port, path, query, secure), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_upstream_is_refused_and_no_password_is_repeated() {
+        for text in
+            ["", "localhost:8080", "/x", "ftp://x", "http://", "http:///x", "http://h:0", "http://h:99999", "http://h:x", "http://a b"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        let why = parse("http://u:hush@h/").expect_err("refused");
+        assert!(!why.contains("hush"), "{why}");
+    }
+}
