@@ -123,6 +123,7 @@ fn api_line(health: &Health) -> StatusLine {
 }
 
 fn self_signed() -> Result<Arc<Watched<ServingPair>>, settings::serving::SelfSignedError> {
+    tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     ServingPair::self_signed(&[host.trim().to_owned()]).map(Watched::fixed)
 }

@@ -82,7 +82,18 @@ pub(crate) struct Options {
     pub(crate) verbosity: i32,
     pub(crate) log_format: String,
     pub(crate) help: bool,
-    pub(crate) version: String,
+    pub(crate) version: Version,
+}
+
+/// `--version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Not asked for.
+    Run,
+    Plain,
+    Raw,
+    /// What another version is to be called, which has no effect.
+    Changed,
 }
 
 /// A command line that was read, with all that is wrong about it.

@@ -16,7 +16,7 @@ use std::{
     process::ExitCode,
 };
 
-use flags::CommandLine;
+use flags::{CommandLine, Version};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
@@ -26,13 +26,13 @@ fn main() -> ExitCode {
         if line.options.help {
             return print(&flags::help());
         }
-        match line.options.version.as_str() {
-            "true" => return print(&format!("kube-rbac-proxy {VERSION}\n")),
-            "raw" => {
+        match line.options.version {
+            Version::Plain => return print(&format!("kube-rbac-proxy {VERSION}\n")),
+            Version::Raw => {
                 let (system, machine) = (env::consts::OS, env::consts::ARCH);
                 return print(&format!("kube-rbac-proxy version.Info{{GitVersion:\"{VERSION}\", Platform:\"{system}/{machine}\"}}\n"));
             }
-            _ => {}
+            Version::Run | Version::Changed => {}
         }
     }
     match program::run(line) {

@@ -16,7 +16,7 @@ use tokio::runtime;
 use crate::{
     VERSION,
     files::Files,
-    flags::{CommandLine, Options},
+    flags::{CommandLine, Options, Version},
     serve::{self, Handlers},
     settings::{self, Checked, Settings, Sources},
     signals,
@@ -48,6 +48,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), Vec<String>> {
 }
 
 fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32) {
+    tracing::info!(version = VERSION, "Starting kube-rbac-proxy");
     if verbosity > 0 {
         for line in options.lines() {
             tracing::info!("{line}");
@@ -57,7 +58,7 @@ fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32)
         let flags: Vec<String> = ignored.iter().map(|name| format!("--{name}")).collect();
         tracing::warn!(flags = flags.join(", "), "These flags are without effect");
     }
-    if options.version != "false" {
+    if options.version == Version::Changed {
         tracing::warn!("--version is without effect: the version cannot be changed");
     }
     for warning in warnings {

@@ -2,15 +2,14 @@ use go_compat::{
     GoDuration, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, quote, read_csv, write_csv,
 };
 
-use super::Options;
+use super::{Options, Version};
 
 /// Where a flag's value goes, and of what type it is.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Bool(fn(&mut Options) -> &mut bool),
     Text(fn(&mut Options) -> &mut String),
-    /// Text that may be left out, with what that means.
-    TextOr(&'static str, fn(&mut Options) -> &mut String),
+    Version(fn(&mut Options) -> &mut Version),
     /// Comma-separated; each use adds to those before it.
     List(fn(&mut Options) -> &mut Vec<String>),
     Duration(fn(&mut Options) -> &mut GoDuration),
@@ -31,7 +30,16 @@ impl Field {
         let wrong = |right: &str| format!("invalid value {}: it must be {right}", quote(text));
         match self {
             Self::Bool(field) => *field(options) = parse_bool(text).map_err(|_| wrong("true or false"))?,
-            Self::Text(field) | Self::TextOr(_, field) => *field(options) = text.to_owned(),
+            Self::Text(field) => *field(options) = text.to_owned(),
+            Self::Version(field) => {
+                *field(options) = match (text, parse_bool(text)) {
+                    ("raw", _) => Version::Raw,
+                    (_, Ok(true)) => Version::Plain,
+                    (_, Ok(false)) => Version::Run,
+                    _ if text.starts_with('v') => Version::Changed,
+                    _ => return Err(wrong("true, false, raw or a version such as v1.2.3")),
+                }
+            }
             Self::List(field) => {
                 let items = read_csv(text).map_err(|why| format!("invalid value {}: {why}", quote(text)))?;
                 field(options).extend(items.fields);
@@ -53,7 +61,14 @@ impl Field {
         let options = &mut options.clone();
         match self {
             Self::Bool(field) => field(options).to_string(),
-            Self::Text(field) | Self::TextOr(_, field) => field(options).clone(),
+            Self::Text(field) => field(options).clone(),
+            Self::Version(field) => match field(options) {
+                Version::Run => "false",
+                Version::Plain => "true",
+                Version::Raw => "raw",
+                Version::Changed => "changed",
+            }
+            .to_owned(),
             Self::List(field) => write_csv(field(options)),
             Self::Duration(field) => field(options).to_string(),
             Self::Int(field) => field(options).to_string(),
@@ -75,8 +90,7 @@ impl Field {
     /// What the flag means without a value.
     pub(super) fn alone(self) -> Option<&'static str> {
         match self {
-            Self::Bool(_) | Self::NoBool(_) => Some("true"),
-            Self::TextOr(alone, _) => Some(alone),
+            Self::Bool(_) | Self::NoBool(_) | Self::Version(_) => Some("true"),
             _ => None,
         }
     }
@@ -85,7 +99,8 @@ impl Field {
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Bool(_) | Self::NoBool(_) => "",
-            Self::Text(_) | Self::TextOr(..) => "string",
+            Self::Text(_) => "string",
+            Self::Version(_) => "version",
             Self::List(_) => "strings",
             Self::Duration(_) => "duration",
             Self::Int(_) | Self::Int32(_) => "int",

@@ -1,10 +1,11 @@
 use go_compat::GoDuration;
 
 use super::{
-    Field::{Bool, Duration, Float32, Int, Int32, List, NoBool, NoValue, Text, TextOr, Uint32},
+    Field::{Bool, Duration, Float32, Int, Int32, List, NoBool, NoValue, Text, Uint32},
     Flag, Options,
     Section::{self, Authentication, Authorization, Global, Identity, Ignored, Kubernetes, Limits, Oidc, Serving, Upstream},
     Standing::{self, Obeyed, Refused, Warned},
+    Version,
     field::Field,
 };
 
@@ -46,7 +47,7 @@ impl Default for Options {
             verbosity: 0,
             log_format: "text".to_owned(),
             help: false,
-            version: "false".to_owned(),
+            version: Version::Run,
         }
     }
 }
@@ -315,9 +316,9 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(
         "version",
         Global,
-        TextOr("true", |o| &mut o.version),
+        Field::Version(|o| &mut o.version),
         Obeyed("version_and_help_are_printed"),
-        "Print the version and exit; =raw prints all that is known of it. Any other version is taken and has no effect.",
+        "Print the version and exit; =raw prints all that is known of it. Another version, as v1.2.3, is without effect.",
     ),
     flag("help", Global, Bool(|o| &mut o.help), Obeyed("version_and_help_are_printed"), "Print this and exit."),
     klog("add-dir-header", NoBool("false")),
