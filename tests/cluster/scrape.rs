@@ -71,10 +71,10 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes the proxy every other second, with the token file of the scene and trust in nothing but the scene's authority.
+    /// Scrapes the proxy every four seconds, which a busy machine has time for, with the token file of the scene and trust in nothing but the scene's authority.
     async fn start(program: PathBuf, scene: &Scene<'_>, proxy: u16) -> Self {
         let config = json!({
-            "global": { "scrape_interval": "2s", "scrape_timeout": "2s" },
+            "global": { "scrape_interval": "4s", "scrape_timeout": "4s" },
             "scrape_configs": [{
                 "job_name": "node", "scheme": "https",
                 "static_configs": [{ "targets": [format!("127.0.0.1:{proxy}")] }],
