@@ -97,7 +97,7 @@ mod tests {
         };
         let outcome = run(async {
             tokio::select! {
-                () = watch(entries, report) => Err("the watch returned"),
+                never = watch(entries, report) => match never {},
                 () = time::sleep(DEADLINE) => Err("not reported in time"),
                 () = replaced.notified() => Ok(()),
             }
@@ -112,7 +112,7 @@ mod tests {
         let outcome = run(async {
             tokio::select! {
                 biased;
-                () = watch(entries, |_, _| panic!("polled")) => "returned",
+                never = watch(entries, |_, _| panic!("polled")) => match never {},
                 () = tokio::task::yield_now() => "waits",
             }
         });
