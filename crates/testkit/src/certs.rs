@@ -10,6 +10,9 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+/// What a certificate may be used for.
+pub use rcgen::ExtendedKeyUsagePurpose as Usage;
+
 /// The subject attribute that Kubernetes reads a user's UID from.
 pub const UID_ATTRIBUTE: &[u64] = &[1, 3, 6, 1, 4, 1, 57683, 2];
 

@@ -281,6 +281,8 @@ impl Exchange<'_> {
                 let Answer::Reading(body, trailers) = answer else { return Err("the head was not read".to_owned()) };
                 while let Some(frame) = body.frame().await {
                     match frame.map_err(|error| format!("{error:?}"))?.into_data() {
+                        // The end of a stream may come as an empty frame.
+                        Ok(data) if data.is_empty() => {}
                         Ok(data) => return Ok(Some(data.to_vec())),
                         Err(frame) => *trailers = frame.into_trailers().map(|map| from_map(&map)).unwrap_or_default(),
                     }

@@ -1,0 +1,146 @@
+//! What the API server is asked about a request, and what comes of its answer.
+
+use serde_json::{Value, json};
+use testkit::{
+    api::Verdict,
+    client::{Request, Version},
+};
+
+use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status};
+
+#[tokio::test]
+async fn methods_are_verbs_and_paths_are_decoded() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for (method, verb) in [
+        ("GET", "get"),
+        ("POST", "create"),
+        ("PUT", "update"),
+        ("PATCH", "patch"),
+        ("DELETE", "delete"),
+        ("HEAD", "*"),
+        ("OPTIONS", "*"),
+        ("TRACE", "*"),
+        ("PROPFIND", "*"),
+    ] {
+        for version in BOTH {
+            scene.api.forget();
+            let path = format!("/{version:?}/{method}/caf%C3%A9%20x");
+            let response = scene.connect(version, &proxy).await.send(&Request::new(method, &format!("{path}?q=%zz;")).bearer(ALICE)).await;
+            assert_status(&response, 200);
+            let expected = json!({ "verb": verb, "path": format!("/{version:?}/{method}/café x") });
+            assert_eq!(scene.api.access_specs()[0]["nonResourceAttributes"], expected, "{method}");
+            let received = scene.upstream.last_request();
+            assert_eq!((received.method(), received.target()), (method, format!("{path}?q=%zz;").as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_a_clear_yes_is_a_yes() {
+    let scene = Scene::new().await;
+    scene.api.rule(|spec| match spec["nonResourceAttributes"]["path"].as_str() {
+        Some("/allow") => Verdict::Allow,
+        Some("/deny") => Verdict::Deny,
+        Some("/both") => Verdict::Both,
+        _ => Verdict::NoOpinion,
+    });
+    let proxy = scene.proxy(&["-v=2"]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        for (path, status) in [("/allow", 200), ("/deny", 403), ("/none", 403), ("/both", 503)] {
+            let response = client.send(&Request::get(path).bearer(ALICE)).await;
+            assert_eq!(response.status, status, "{path}: {}", response.text());
+            if status == 403 {
+                assert_eq!(response.text(), "Forbidden (user=alice, verb=get, resource=, subresource=)\n");
+                assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+            }
+        }
+    }
+    assert_eq!(scene.upstream.count(), 2);
+    // Why is for the log.
+    proxy.line_with(&["not_allowed", "alice", "/deny", "denied by the test"]).await;
+}
+
+#[tokio::test]
+async fn a_configured_resource_stands_for_every_request() {
+    let scene = Scene::new().await;
+    let config = "authorization:\n  resourceAttributes:\n    namespace: monitoring\n    apiGroup: apps\n    apiVersion: v1\n    \
+                  resource: deployments\n    subresource: proxy\n    name: '{{ .Value }}'\n";
+    let config = scene.write("config.yaml", config);
+    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    proxy.line_with(&["W", "--config-file", "template"]).await;
+    for version in BOTH {
+        for (method, verb) in [("GET", "get"), ("POST", "create"), ("HEAD", "*")] {
+            // Nobody decides by the path, so it may have many meanings.
+            let target = format!("/{version:?}/../%2e%2e;x//y?z");
+            let response = scene.connect(version, &proxy).await.send(&Request::new(method, &target).bearer(ALICE)).await;
+            assert_status(&response, 200);
+            assert_eq!(scene.upstream.last_request().target(), target);
+            let spec = scene.api.access_specs().into_iter().find(|spec| spec["resourceAttributes"]["verb"] == verb).unwrap();
+            let expected = json!({
+                "namespace": "monitoring", "verb": verb, "group": "apps", "version": "v1", "resource": "deployments",
+                "subresource": "proxy", "name": "{{ .Value }}",
+            });
+            assert_eq!(spec["resourceAttributes"], expected);
+            assert_eq!(spec["nonResourceAttributes"], Value::Null);
+        }
+    }
+    assert_eq!(scene.api.counts().1, 3, "one question for each verb");
+    let denied = scene.get(&proxy, "/", MALLORY).await;
+    assert_status(&denied, 403);
+    assert_eq!(denied.text(), "Forbidden (user=mallory, verb=get, resource=deployments, subresource=proxy)\n");
+}
+
+#[tokio::test]
+async fn a_configured_verb_is_honoured_with_a_warning() {
+    let scene = Scene::new().await;
+    let config = scene.write("config.yaml", "authorization:\n  resourceAttributes:\n    resource: pods\n    verb: list\n");
+    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    proxy.line_with(&["W", "--config-file", "verb"]).await;
+    for method in ["GET", "DELETE"] {
+        assert_status(&scene.send(&proxy, &Request::new(method, "/").bearer(ALICE)).await, 200);
+    }
+    assert_eq!(scene.api.access_specs().len(), 1);
+    assert_eq!(scene.api.access_specs()[0]["resourceAttributes"], json!({ "verb": "list", "resource": "pods" }));
+}
+
+#[tokio::test]
+async fn a_configuration_without_attributes_is_about_paths() {
+    let scene = Scene::new().await;
+    let config = scene.write("config.yaml", "authorization: {}\nunknown: 1\n");
+    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    proxy.line_with(&["W", "--config-file", "unknown", &config]).await;
+    assert_status(&scene.get(&proxy, "/metrics", ALICE).await, 200);
+    assert_eq!(scene.api.access_specs()[0]["nonResourceAttributes"]["path"], "/metrics");
+}
+
+/// Go's mux cleans paths, and tells everyone; here only those who are known.
+#[tokio::test]
+async fn an_unclean_path_is_redirected_after_authentication() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        for (target, location) in [("//a", "/a"), ("/a/../b?x=1", "/b?x=1"), ("/a/./b/", "/a/b/"), ("/a//b", "/a/b")] {
+            assert_status(&client.send(&Request::get(target)).await, 401);
+            let response = client.send(&Request::get(target).bearer(ALICE)).await;
+            assert_status(&response, 307);
+            assert_eq!(response.header("location"), Some(location), "{target}");
+        }
+    }
+    assert_eq!((scene.upstream.count(), scene.api.counts().1), (0, 0));
+}
+
+#[tokio::test]
+async fn a_name_forges_no_log_line() {
+    let scene = Scene::new().await;
+    let name = "x\nE1125 00:00:00.000000       1 main.rs:1] \"Forged\"";
+    scene.api.user("token-of-x", name, &[]);
+    scene.api.rule(|_| Verdict::Deny);
+    let proxy = scene.proxy(&["-v=2"]).await;
+    let response = scene.connect(Version::H1, &proxy).await.send(&Request::get("/").bearer("token-of-x")).await;
+    assert_status(&response, 403);
+    proxy.line_with(&["not_allowed"]).await;
+    assert!(!proxy.lines().iter().any(|line| line.starts_with("E1125 00:00:00.000000")), "{}", proxy.output());
+}

@@ -1,0 +1,24 @@
+//! What the program promises, shown on the program itself: between a fake API server, a recording upstream and clients
+//! without manners. Needs nothing but this machine.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
+
+mod api_failures;
+mod authorization;
+mod bad_requests;
+mod caches;
+mod certificates;
+mod drain;
+mod endpoints;
+mod forwarding;
+mod headers;
+mod limits;
+mod listeners;
+mod program;
+mod scene;
+mod secrets;
+mod serving;
+mod start;
+mod streaming;
+mod tls;
+mod tokens;
+mod upstream;
