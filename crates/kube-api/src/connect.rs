@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::{HeaderValue, header};
-use kube::config::{AuthInfo, Cluster, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::{ConnectError, api::ApiSettings, error::describe_kubeconfig, proxy_url::ProxyEnvironment, token_file::TokenFile};
 
@@ -39,10 +39,14 @@ impl Way {
 async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<Way, String> {
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| describe_kubeconfig(&error))?;
     let cluster = current_cluster(&kubeconfig).cloned().unwrap_or_default();
+    let missing_user = missing_user(&kubeconfig).map(str::to_owned);
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| describe_kubeconfig(&error))?;
-    if config.cluster_url.scheme().is_none() || config.cluster_url.host().is_none() {
+    if !matches!(config.cluster_url.scheme_str(), Some("http" | "https")) || config.cluster_url.host().is_none() {
         return Err(format!("its current context's server {} is no URL with http or https", config.cluster_url));
+    }
+    if let Some(user) = missing_user {
+        return Err(format!("its current context's user {user:?} does not exist"));
     }
     if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
         config.proxy_url = environment.proxy_of(&config.cluster_url).map_err(|error| describe_proxy(&error))?;
@@ -70,10 +74,21 @@ fn describe_proxy(error: &KubeconfigError) -> String {
     }
 }
 
-fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+fn current_context(kubeconfig: &Kubeconfig) -> Option<&Context> {
     let name = kubeconfig.current_context.as_ref()?;
-    let context = kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?;
+    kubeconfig.contexts.iter().find(|context| context.name == *name)?.context.as_ref()
+}
+
+fn current_cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
+    let context = current_context(kubeconfig)?;
     kubeconfig.clusters.iter().find(|cluster| cluster.name == context.cluster)?.cluster.as_ref()
+}
+
+/// A user that the current context names and nobody describes. kube goes on without credentials, client-go does not.
+fn missing_user(kubeconfig: &Kubeconfig) -> Option<&str> {
+    let user = current_context(kubeconfig)?.user.as_deref().filter(|user| !user.is_empty())?;
+    let is_described = kubeconfig.auth_infos.iter().any(|described| described.name == user);
+    (!is_described).then_some(user)
 }
 
 fn identity_files(user: &AuthInfo) -> Vec<PathBuf> {

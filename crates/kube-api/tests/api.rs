@@ -305,6 +305,8 @@ async fn a_bad_kubeconfig_is_named_and_never_quoted() {
         (context.to_owned(), "cluster \"c\" does not exist"),
         (format!("{context}clusters: [{{name: c, cluster: {{}}}}]\n"), "has no server"),
         (format!("{context}clusters: [{{name: c, cluster: {{server: nonsense}}}}]\n"), "is no URL"),
+        (format!("{context}{rest}").replace("https://h", "ftp://h"), "is no URL"),
+        (format!("{context}{rest}").replace("user: u", "user: v"), "user \"v\" does not exist"),
         (format!("{context}users: [{{name: u, user: {{token: {{s3cr3t: 1}}}}}}]\n"), "is no kubeconfig at line 3"),
         ("token: [s3cr3t\n".to_owned(), "is no kubeconfig at line"),
         (format!("{context}{rest}").replace("token: s3cr3t", "tokenFile: /nonexistent"), "tokenFile"),
@@ -363,7 +365,7 @@ async fn the_kubeconfigs_proxy_is_asked_for_a_tunnel() {
     let path = folder.path().join("kubeconfig");
     let text = format!(
         "current-context: x\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
-         clusters: [{{name: c, cluster: {{server: 'https://api.example', proxy-url: '{}'}}}}]\n",
+         clusters: [{{name: c, cluster: {{server: 'https://api.example', proxy-url: '{}'}}}}]\nusers: [{{name: u, user: {{}}}}]\n",
         proxy.url()
     );
     fs::write(&path, text).expect("written");
