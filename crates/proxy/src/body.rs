@@ -13,6 +13,8 @@ use crate::{activity::InFlight, upstream::UpstreamBody};
 #[derive(Debug)]
 pub struct Body {
     source: Source,
+    /// Its length is told, its bytes are not sent: the answer to a HEAD.
+    is_bare: bool,
     /// The request is in flight until its response's body is gone.
     in_flight: Option<InFlight>,
 }
@@ -26,11 +28,16 @@ enum Source {
 impl Body {
     /// A body of the program's own.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(Full::new(bytes.into())), in_flight: None }
+        Self { source: Source::Whole(Full::new(bytes.into())), is_bare: false, in_flight: None }
     }
 
     pub(crate) fn upstream(body: UpstreamBody) -> Self {
-        Self { source: Source::Upstream(body), in_flight: None }
+        Self { source: Source::Upstream(body), is_bare: false, in_flight: None }
+    }
+
+    pub(crate) fn bare(mut self) -> Self {
+        self.is_bare = true;
+        self
     }
 
     pub(crate) fn hold(mut self, in_flight: InFlight) -> Self {
@@ -44,6 +51,9 @@ impl http_body::Body for Body {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.is_bare {
+            return Poll::Ready(None);
+        }
         match &mut self.source {
             Source::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
@@ -51,10 +61,11 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Whole(body) => body.is_end_stream(),
-            Source::Upstream(body) => body.is_end_stream(),
-        }
+        self.is_bare
+            || match &self.source {
+                Source::Whole(body) => body.is_end_stream(),
+                Source::Upstream(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -7,7 +7,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use request::{Peer, Reason};
@@ -95,7 +95,7 @@ where
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.http2.max_concurrent_streams)
-        .max_frame_size(size.clamp(16_384, 16_777_215))
+        .max_frame_size(frame_size(size, server.limits.head_bytes))
         .initial_stream_window_size(size)
         .initial_connection_window_size(CONNECTION_WINDOW.max(size))
         .max_send_buf_size(BUFFER)
@@ -109,6 +109,17 @@ where
     drive(server, builder.serve_connection(io, service), &activity, address).await;
 }
 
+/// The frames to announce. The library counts a head's CONTINUATION frames by it, and clients send small ones whatever is
+/// announced: large heads need a small number.
+fn frame_size(size: u32, head_bytes: usize) -> u32 {
+    const LEAST: u32 = 16_384;
+    const MOST: u32 = 16_777_215;
+    match head_bytes {
+        0..=BUFFER => size.clamp(LEAST, MOST),
+        _ => LEAST,
+    }
+}
+
 async fn respond<H: Handler>(
     request: Request<Incoming>,
     client: Client,
@@ -120,10 +131,13 @@ async fn respond<H: Handler>(
     if let Some(interim) = &interim {
         interim.open();
     }
+    // In HTTP/2 the library would send the body all the same, which breaks the stream.
+    let is_bare = request.version() == Version::HTTP_2 && request.method() == Method::HEAD;
     let response = handler.handle(request, client).await;
     if let Some(interim) = &interim {
         interim.close();
     }
+    let response = if is_bare { response.map(Body::bare) } else { response };
     Ok(response.map(|body| body.hold(in_flight)))
 }
 
