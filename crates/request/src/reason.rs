@@ -107,7 +107,7 @@ impl Reason {
         const UNAUTHORIZED: Text = Text::Fixed("Unauthorized");
         const UNAVAILABLE: Text = Text::Fixed("Service Unavailable");
         let (status, text, level, label, meaning) = match self {
-            Self::BadRequest => (400, BAD_REQUEST, Debug, "bad_request", "The request's head is malformed or contradicts itself."),
+            Self::BadRequest => (400, BAD_REQUEST, Debug, "bad_request", "The request is malformed or contradicts itself."),
             Self::AmbiguousPath => {
                 (400, BAD_REQUEST, Debug, "ambiguous_path", "The decision reads the path, and the path has more than one meaning.")
             }

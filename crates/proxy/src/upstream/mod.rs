@@ -69,7 +69,7 @@ impl Upstream {
     /// # Errors
     ///
     /// The upstream cannot be connected to, breaks the connection before a response, or sends what is no response: the
-    /// client sees 502.
+    /// client sees 502. The client's body breaks off or is none: it sees 400.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
         let request = outgoing::request(&self.address, &self.managed, permit, client, body)?;
         let mut response = self.exchange(request).await?;
@@ -89,16 +89,18 @@ impl Upstream {
                 Err(mut failed) => match failed.take_message() {
                     // Provably not sent: the kept connection had ended.
                     Some(unsent) if connection.reused => request = unsent,
-                    _ => return Err(Refusal::because(Reason::UpstreamFailed, describe(failed.error()))),
+                    _ => return Err(failure(failed.error())),
                 },
             }
         }
     }
 }
 
-fn describe(error: &hyper::Error) -> String {
+/// The upstream failed, or it was the client's own body that did.
+fn failure(error: &hyper::Error) -> Refusal {
+    let reason = if error.is_user() { Reason::BadRequest } else { Reason::UpstreamFailed };
     match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+        Some(source) => Refusal::because(reason, format_args!("{error}: {source}")),
+        None => Refusal::because(reason, error),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Outgoing {
 /// Waits for the upstream's `100 Continue`, for a while.
 #[derive(Debug)]
 struct Hold {
-    continued: oneshot::Receiver<()>,
+    continued: Option<oneshot::Receiver<()>>,
     until: Pin<Box<Sleep>>,
 }
 
@@ -123,7 +123,7 @@ fn target(address: &Address, request: &CanonicalRequest) -> Result<Uri, Refusal>
 impl Hold {
     fn new() -> (Option<Self>, Option<oneshot::Sender<()>>) {
         let (release, continued) = oneshot::channel();
-        (Some(Self { continued, until: Box::pin(sleep(CONTINUE)) }), Some(release))
+        (Some(Self { continued: Some(continued), until: Box::pin(sleep(CONTINUE)) }), Some(release))
     }
 }
 
@@ -131,10 +131,15 @@ impl Future for Hold {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match Pin::new(&mut self.continued).poll(cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.until.as_mut().poll(cx),
+        if let Some(continued) = &mut self.continued {
+            match Pin::new(continued).poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                // The final response is there, and nobody asked for the body.
+                Poll::Ready(Err(_)) => self.continued = None,
+                Poll::Pending => {}
+            }
         }
+        self.until.as_mut().poll(cx)
     }
 }
 
