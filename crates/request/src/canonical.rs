@@ -1,4 +1,8 @@
-use http::{HeaderMap, HeaderName, Method, Uri, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, Method, Uri, Version, header,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
 
 use crate::{Path, Reason, Refusal};
 
@@ -31,6 +35,7 @@ impl CanonicalRequest {
     pub fn new(head: Parts, reads: &Reads) -> Result<Self, Refusal> {
         let Parts { method, uri, version, headers, .. } = head;
         check_method(&method)?;
+        check_framing(&headers)?;
         let target = target(&uri)?;
         let authority = authority(&uri, version, &headers)?;
         if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
@@ -102,7 +107,21 @@ fn check_method(method: &Method) -> Result<(), Refusal> {
     }
 }
 
+/// A body is chunked or has a length. The HTTP library takes the last coding's word for its end, and would pass the body on
+/// without saying what else was done to it.
+fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::because(Reason::BadRequest, "the body has a transfer coding other than chunked")),
+    }
+}
+
 fn target(uri: &Uri) -> Result<String, Refusal> {
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(Refusal::because(Reason::BadRequest, "the target's scheme is not http or https"));
+    }
     let target = uri.path_and_query().map(http::uri::PathAndQuery::as_str).unwrap_or_default();
     // `GET x` is read as an authority without a path; `OPTIONS *` names no path.
     if (uri.authority().is_some() && uri.scheme().is_none()) || !target.starts_with('/') {
@@ -177,6 +196,11 @@ mod tests {
     }
 
     #[test]
+    fn a_chunked_body_is_one() {
+        parse("POST", "/", &[("host", "a"), ("transfer-encoding", "Chunked")]).expect("accepted");
+    }
+
+    #[test]
     fn what_no_parser_may_accept_is_refused() {
         for (method, uri, headers, reason) in [
             ("GET", "/", &[][..], Reason::BadRequest),
@@ -188,6 +212,10 @@ mod tests {
             ("OPTIONS", "*", &[("host", "a")], Reason::BadRequest),
             ("get", "/", &[("host", "a")], Reason::BadRequest),
             ("CONNECT", "a:1", &[("host", "a:1")], Reason::MethodNotAllowed),
+            ("GET", "ftp://a/x", &[("host", "a")], Reason::BadRequest),
+            ("POST", "/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")], Reason::BadRequest),
+            ("POST", "/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Reason::BadRequest),
+            ("POST", "/", &[("host", "a"), ("transfer-encoding", "identity")], Reason::BadRequest),
             ("GET", "/", &[("host", "a"), ("authorization", "x"), ("authorization", "y")], Reason::AmbiguousCredentials),
             ("GET", "/a/%2e%2e/b", &[("host", "a")], Reason::AmbiguousPath),
         ] {
