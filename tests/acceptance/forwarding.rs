@@ -46,6 +46,47 @@ async fn only_what_is_allowed_goes_upstream() {
     assert_eq!((scene.upstream.count(), scene.upstream.connections()), (0, 0));
 }
 
+/// Whoever is refused reads why, however much he was about to send.
+#[tokio::test]
+async fn a_refusal_is_read_behind_a_large_body() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for version in BOTH {
+        for (token, status) in [(FORGED, 401), (MALLORY, 403)] {
+            for size in [100 << 10, 8 << 20] {
+                let request = Request::post("/", vec![b'x'; size]).bearer(token);
+                let response = scene.connect(version, &proxy).await.try_send(&request).await;
+                assert_eq!(response.map(|response| response.status), Ok(status), "{version:?} {size}");
+            }
+        }
+    }
+    assert_eq!(scene.upstream.count(), 0);
+}
+
+/// A body keeps its length if it says it, and its pieces if not.
+#[tokio::test]
+async fn bodies_keep_their_framing() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        let sized = Request::post("/", "body").bearer(ALICE);
+        let sized = if version == Version::H2 { sized.header("content-length", "4") } else { sized };
+        assert_status(&client.send(&sized).await, 200);
+        let received = scene.upstream.last_request();
+        assert_eq!((received.header("content-length"), received.header("transfer-encoding")), (Some("4"), None));
+        assert_eq!(received.body.content, b"body");
+
+        let mut exchange = client.open(&Request::new("PUT", "/").bearer(ALICE).streaming()).await.unwrap();
+        assert!(exchange.send("un").await && exchange.send("sized").await);
+        exchange.finish().await;
+        assert_status(&in_time("the answer", exchange.rest()).await.unwrap(), 200);
+        let received = scene.upstream.last_request();
+        assert_eq!((received.header("content-length"), received.header("transfer-encoding")), (None, Some("chunked")));
+        assert_eq!(received.body.content, b"unsized");
+    }
+}
+
 #[tokio::test]
 async fn answers_pass_as_they_are() {
     let scene = Scene::answering(|received| match received.target() {

@@ -1,6 +1,6 @@
 //! What the program promises, shown on the program itself: between a fake API server, a recording upstream and clients
 //! without manners. Needs nothing but this machine.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
 
 mod api_failures;
 mod authorization;
@@ -14,6 +14,7 @@ mod headers;
 mod limits;
 mod listeners;
 mod program;
+mod raw_http2;
 mod scene;
 mod secrets;
 mod serving;

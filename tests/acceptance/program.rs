@@ -120,6 +120,11 @@ async fn logs_that_nobody_reads_hold_up_no_request() {
     for _ in 0..200 {
         assert_status(&client.send(&Request::get(&path).bearer(MALLORY)).await, 403);
     }
+    // Nor does it matter that nobody can read them any more.
+    drop(child.stderr.take());
+    for _ in 0..20 {
+        assert_status(&client.send(&Request::get(&path).bearer(MALLORY)).await, 403);
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }

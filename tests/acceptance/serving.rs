@@ -123,6 +123,12 @@ async fn a_new_serving_pair_is_served_and_a_broken_one_is_not() {
     volume.publish(&pairs[2].chain, &pairs[2].key);
     until_served(&scene, &proxy, &pairs[2]).await;
     assert_status(&old.send(&Request::get("/").bearer(ALICE)).await, 200);
+    let metrics = probe.send(&Request::get("/metrics").bearer(ALICE)).await.text();
+    for (result, count) in [("replaced", 2), ("kept", 3)] {
+        let subject = "--tls-cert-file, --tls-private-key-file";
+        let line = format!("kube_rbac_proxy_reloads_total{{subject=\"{subject}\",result=\"{result}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
 }
 
 async fn served(scene: &Scene, proxy: &Proxy) -> Vec<CertificateDer<'static>> {
