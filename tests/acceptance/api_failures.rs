@@ -7,7 +7,7 @@ use testkit::{
     certs::Authority,
     client::{Request, Response},
     upstream::{Reply, Upstream},
-    wait::wait_until,
+    wait::{wait_for, wait_until},
 };
 use tokio::task::JoinSet;
 
@@ -31,6 +31,7 @@ async fn an_api_server_that_fails_is_503_within_two_tries() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
+    let mut refusals = 0;
     for (fault, reason, tries) in [
         (Fault::Status(500, None), "api_error", 2),
         (Fault::Status(502, None), "api_error", 2),
@@ -62,7 +63,12 @@ async fn an_api_server_that_fails_is_503_within_two_tries() {
             assert!(start.elapsed() < DEADLINE, "{fault:?} of {kind:?}: {:?}", start.elapsed());
             assert_eq!(scene.api.reviews(kind).len(), tries, "tries after {fault:?} of {kind:?}");
             scene.api.heal();
-            let said = proxy.lines().into_iter().rfind(|line| line.contains("Request refused")).unwrap();
+            refusals += 1;
+            let said = wait_for("the refusal's line", async || {
+                let mut lines = proxy.lines().into_iter().filter(|line| line.contains("Request refused"));
+                lines.nth(refusals - 1).ok_or("there is none")
+            })
+            .await;
             assert!(said.starts_with('W') && said.contains(reason), "{fault:?} of {kind:?}: {said}");
             // Whoever needs no new answer is not concerned.
             assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);

@@ -13,6 +13,9 @@ const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// Name and value.
+type Field<'a> = (&'a str, &'a [u8]);
+
 /// What became of a stream.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -34,7 +37,7 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Fields without compression.
-fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
+fn block(fields: &[Field<'_>]) -> Vec<u8> {
     let text = |bytes: &[u8]| {
         assert!(bytes.len() < 127, "one byte is enough for the length");
         [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
@@ -103,7 +106,7 @@ async fn what_is_no_request_in_http2_reaches_no_upstream() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     let bearer = format!("Bearer {ALICE}");
-    let usual: [(&str, &[u8]); 5] =
+    let usual: [Field<'_>; 5] =
         [(":method", b"GET"), (":scheme", b"https"), (":path", b"/ok"), (":authority", b"a"), ("authorization", bearer.as_bytes())];
     // With one field replaced, or one more.
     let with = |name: &'static str, value: &'static [u8]| {
@@ -117,7 +120,7 @@ async fn what_is_no_request_in_http2_reaches_no_upstream() {
     let also = |name: &'static str, value: &'static [u8]| [usual.to_vec(), vec![(name, value)]].concat();
     let without = |name: &str| usual.iter().copied().filter(|field| field.0 != name).collect::<Vec<_>>();
     let late = [&usual[1..], &usual[..1]].concat();
-    let cases: Vec<(&str, Vec<(&str, &[u8])>)> = vec![
+    let cases: Vec<(&str, Vec<Field<'_>>)> = vec![
         ("a space in the path", with(":path", b"/ok?a=b HTTP/1.0")),
         ("a line end in the path", with(":path", b"/ok HTTP/1.1\r\nX-A: b")),
         ("a NUL in the path", with(":path", b"/ok\0")),
@@ -184,7 +187,7 @@ async fn a_body_that_is_not_what_its_length_says_does_not_look_whole() {
     let bearer = format!("Bearer {ALICE}");
     for body in ["too long", "not"] {
         let mut wire = connect(&scene, &proxy).await;
-        let fields: [(&str, &[u8]); 6] = [
+        let fields: [Field<'_>; 6] = [
             (":method", b"POST"),
             (":scheme", b"https"),
             (":path", b"/ok"),
@@ -206,7 +209,7 @@ async fn a_flood_of_abandoned_streams_ends_its_connection() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     let bearer = format!("Bearer {ALICE}");
-    let fields: [(&str, &[u8]); 5] =
+    let fields: [Field<'_>; 5] =
         [(":method", b"GET"), (":scheme", b"https"), (":path", b"/ok"), (":authority", b"a"), ("authorization", bearer.as_bytes())];
     let mut wire = connect(&scene, &proxy).await;
     let mut flood = Vec::new();
