@@ -1,14 +1,20 @@
-use std::{net::IpAddr, net::Ipv6Addr, net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use auth::RequestGate;
 use futures_util::future::join_all;
 use go_compat::{ListenAddress, ListenHost};
 use observe::Metrics;
-use proxy::{Drain, Endpoints, Http2, Listener, Road, Server, ServerTls, server_config};
+use proxy::{Drain, DrainTrigger, Endpoints, Http2, Listener, Road, Server, ServerTls, server_config};
 
 use crate::{files::Files, settings::Settings};
 
 const ENDPOINTS: &str = "endpoints";
+/// For a probe that is being answered when everything else has ended.
+const LAST_PROBE: Duration = Duration::from_secs(1);
 
 /// What answers requests.
 pub(crate) struct Handlers {
@@ -59,9 +65,17 @@ impl Serving {
                 tracing::info!(listener = listener.name, %address, "Listening");
             }
         }
-        let road = self.road.into_iter().map(|listener| self.server.clone().serve(listener, Arc::clone(&handlers.road)));
-        let endpoints = self.endpoints.into_iter().map(|listener| self.server.clone().serve(listener, Arc::clone(&handlers.endpoints)));
-        tokio::join!(join_all(road), join_all(endpoints));
+        let Self { server, road, endpoints } = self;
+        // Probes are answered to the end: whoever sends requests here learns from them that it is coming.
+        let (ending, drain) = DrainTrigger::new();
+        let probes = Server { drain, ..server.clone() };
+        let road = road.into_iter().map(|listener| server.clone().serve(listener, Arc::clone(&handlers.road)));
+        let endpoints = endpoints.into_iter().map(|listener| probes.clone().serve(listener, Arc::clone(&handlers.endpoints)));
+        let road = async {
+            join_all(road).await;
+            ending.begin(LAST_PROBE);
+        };
+        tokio::join!(road, join_all(endpoints));
     }
 }
 
