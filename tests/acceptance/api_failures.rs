@@ -133,6 +133,19 @@ async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
 }
 
 #[tokio::test]
+async fn all_calls_of_a_request_have_one_deadline() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for (kind, _) in KINDS {
+        scene.api.fail(kind, Fault::Delay(Duration::from_secs(3)));
+    }
+    let start = Instant::now();
+    assert_unavailable(&scene.get(&proxy, "/", ALICE).await);
+    assert!((Duration::from_millis(4_500)..DEADLINE).contains(&start.elapsed()), "it took {:?}", start.elapsed());
+    assert_eq!(scene.api.counts(), (1, 1));
+}
+
+#[tokio::test]
 async fn an_api_server_that_is_not_there_is_found_when_it_comes() {
     let scene = Scene::new().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

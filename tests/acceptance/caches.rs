@@ -1,12 +1,12 @@
 //! What is asked once and remembered, and for how long.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use testkit::{
     api::{Fault, Kind, Verdict},
-    client::Request,
+    client::{Client, Request, Version},
     process::Proxy,
     wait::{wait_for, wait_until},
 };
@@ -18,7 +18,7 @@ use crate::scene::{ALICE, BOB, FORGED, MALLORY, Scene, assert_status};
 async fn many(scene: &Scene, proxy: &Proxy, request: &Request, status: u16) {
     let mut clients = Vec::new();
     for _ in 0..64 {
-        clients.push(scene.connect(testkit::client::Version::H1, proxy).await);
+        clients.push(scene.connect(Version::H1, proxy).await);
     }
     let mut tasks = JoinSet::new();
     for mut client in clients {
@@ -51,7 +51,7 @@ async fn a_question_survives_the_client_that_asked_it_first() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     scene.api.fail(Kind::TokenReview, Fault::Delay(Duration::from_millis(400)));
-    let mut first = scene.connect(testkit::client::Version::H1, &proxy).await;
+    let mut first = scene.connect(Version::H1, &proxy).await;
     first.wire().send(Request::get("/").bearer(ALICE).http1()).await.unwrap();
     wait_until("the first question", || scene.api.counts().0 == 1).await;
     let second = scene.get(&proxy, "/", ALICE);
@@ -184,13 +184,31 @@ async fn a_failure_of_the_api_server_is_not_remembered() {
     assert_status(&scene.get(&proxy, "/", FORGED).await, 401);
 }
 
-/// However many made-up tokens are tried, those who were known before are still known.
+#[tokio::test]
+async fn a_rejected_token_that_becomes_good_is_soon_believed() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let start = Instant::now();
+    assert_status(&scene.get(&proxy, "/", FORGED).await, 401);
+    scene.api.user(FORGED, "alice", &[]);
+    let mut client = scene.connect(Version::H1, &proxy).await;
+    wait_for("200 for the token", async || match client.send(&Request::get("/").bearer(FORGED)).await.status {
+        200 => Ok(()),
+        found => Err(found),
+    })
+    .await;
+    let took = start.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(13)).contains(&took), "it took {took:?}");
+    assert_eq!(scene.api.counts().0, 2);
+}
+
+/// However many made-up tokens are tried, those who were known before are still known, and few of the others are.
 #[tokio::test]
 async fn forged_tokens_displace_nobody() {
     let scene = Scene::new().await;
-    let proxy = scene.proxy::<&str>(&[]).await;
+    let proxy = scene.proxy_with_endpoints(&[]).await;
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
-    let client = scene.connect(testkit::client::Version::H2, &proxy).await;
+    let client = scene.connect(Version::H2, &proxy).await;
     let mut streams = JoinSet::new();
     for stream in 0..16 {
         let http2 = client.http2().clone();
@@ -205,4 +223,8 @@ async fn forged_tokens_displace_nobody() {
     let before = scene.api.counts();
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
     assert_eq!(scene.api.counts(), before);
+    let mut metrics = Client::connect(Version::H1, proxy.endpoints(), &scene.authority.tls()).await;
+    let metrics = metrics.send(&Request::get("/metrics").bearer(ALICE)).await.text();
+    let entries = metrics.lines().find_map(|line| line.strip_prefix("kube_rbac_proxy_cache_entries{cache=\"token_review\"} ")).unwrap();
+    assert!((2..=1 + 1024).contains(&entries.parse().unwrap()), "{entries} tokens are remembered");
 }

@@ -241,6 +241,11 @@ async fn trailers_of_requests_do_not_pass_and_those_of_answers_do() {
         trailers.sort();
         assert_eq!(trailers, [("grpc-status".to_owned(), "0".to_owned()), ("x-checksum".to_owned(), "1".to_owned())], "{version:?}");
     }
+    // HTTP/2 needs no announcement; HTTP/1 has no place for what was not announced.
+    let unannounced = Scene::answering(|_| Reply::chunked(&[], &["body"], &[("Grpc-Status", "5")])).await;
+    let proxy = unannounced.proxy::<&str>(&[]).await;
+    let response = unannounced.connect(Version::H2, &proxy).await.send(&Request::get("/").bearer(ALICE)).await;
+    assert_eq!(response.trailers, [("grpc-status".to_owned(), "5".to_owned())]);
     let spec = &scene.api.access_specs()[0];
     assert_eq!(spec["nonResourceAttributes"], json!({ "verb": "create", "path": "/" }));
 }

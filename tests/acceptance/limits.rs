@@ -1,10 +1,13 @@
 //! What a client may cost before its request is decided.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use testkit::{
     client::{Client, Request, Version},
-    process::Proxy,
+    process::{Proxy, binary, free_port},
     upstream::Reply,
     wait::{Latch, in_time, wait_until},
 };
@@ -159,6 +162,28 @@ async fn a_flood_of_clients_without_requests_leaves_nothing_behind() {
     wait_until("the end of them all", || proxy.open_files() <= before).await;
     drop(silent);
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+}
+
+/// Whoever takes all descriptors is waited for; nothing ends by it.
+#[tokio::test]
+async fn descriptors_that_run_out_end_nothing() {
+    let scene = Scene::new().await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut command = vec!["-c".to_owned(), "ulimit -n 48 && exec \"$0\" \"$@\"".to_owned(), binary().display().to_string()];
+    command.extend(scene.flags(&[format!("--secure-listen-address={address}"), "--tls-reload-interval=10ms".to_owned()]));
+    let proxy = Proxy::start_other("sh".as_ref(), &command, Some(address), None, None).await;
+    let mut open = scene.connect(Version::H2, &proxy).await;
+    assert_status(&open.send(&Request::get("/").bearer(ALICE)).await, 200);
+    let mut many = Vec::new();
+    for _ in 0..100 {
+        many.push(TcpStream::connect(address).await.unwrap());
+    }
+    proxy.line_with(&["W", "cannot be accepted", "Too many open files"]).await;
+    // Who was there before is served from what is there already.
+    assert_status(&open.send(&Request::get("/").bearer(ALICE)).await, 200);
+    drop(many);
+    assert_status(&scene.get(&proxy, "/other", ALICE).await, 200);
+    assert!(proxy.is_running());
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {

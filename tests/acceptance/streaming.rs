@@ -1,11 +1,15 @@
 //! Bodies pass piece by piece, in both directions, as soon as a piece is there.
 
+use std::time::Duration;
+
 use testkit::{
     client::{Request, Version},
     upstream::{Reply, Session, Upstream},
     wait::{Latch, in_time, wait_until},
     wire::{Body, chunk},
 };
+
+use tokio::time::timeout;
 
 use crate::scene::{ALICE, BOTH, Scene, assert_status};
 
@@ -123,6 +127,47 @@ async fn a_client_that_does_not_read_is_waited_for() {
         let grown = proxy.resident_kib().0.saturating_sub(before);
         assert!(grown < 16 * 1024, "{grown} KiB more after {version:?}");
     }
+}
+
+/// Nor does an upstream that does not read.
+#[tokio::test]
+async fn an_upstream_that_does_not_read_is_waited_for() {
+    const PIECE: usize = 1 << 20;
+    const MOST: usize = 64;
+    let latch = Latch::default();
+    let passed = latch.clone();
+    let upstream = Upstream::start_raw(move |mut session| {
+        let latch = passed.clone();
+        async move {
+            let Some(head) = session.read_head().await else { return };
+            latch.passed().await;
+            let body = session.wire.read_body(head.framing().unwrap()).await;
+            session.record(head, body);
+            session.answer(Reply::ok("read")).await;
+        }
+    });
+    let scene = Scene::around(upstream.await).await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let mut clients = [scene.connect(Version::H1, &proxy).await, scene.connect(Version::H2, &proxy).await];
+    let before = proxy.resident_kib().0;
+    let mut exchanges = Vec::new();
+    for client in &mut clients {
+        let mut exchange = client.open(&Request::new("POST", "/").bearer(ALICE).streaming()).await.unwrap();
+        let mut sent = 0;
+        // A piece that does not leave for so long is held up.
+        while timeout(Duration::from_millis(500), exchange.send(vec![b'x'; PIECE])).await.is_ok() {
+            sent += 1;
+            assert!(sent < MOST, "{MOST} MiB have gone somewhere");
+        }
+        exchanges.push(exchange);
+    }
+    let grown = proxy.resident_kib().0.saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB more");
+    drop(exchanges);
+    drop(clients);
+    latch.open();
+    wait_until("the end of both upstream", || scene.upstream.open_connections() == 0).await;
+    assert!(scene.upstream.requests().iter().all(|received| !received.body.complete));
 }
 
 /// Go holds such an answer until the client has sent more.
