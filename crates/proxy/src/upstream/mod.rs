@@ -8,7 +8,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
@@ -76,6 +76,7 @@ impl Upstream {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::because(Reason::UpstreamFailed, "the upstream switched protocols unasked"));
         }
+        settle_framing(response.headers_mut())?;
         // What trailers follow is said to the client too.
         crate::headers::strip_hop_by_hop(response.headers_mut());
         Ok(response)
@@ -94,6 +95,22 @@ impl Upstream {
             }
         }
     }
+}
+
+/// Chunks say where a body ends, whatever a length beside them says. In another coding it would reach the client with
+/// nobody left to say so.
+fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = match (codings.next(), codings.next()) {
+        (None, _) => return Ok(()),
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    };
+    if !is_chunked {
+        return Err(Refusal::because(Reason::UpstreamFailed, "the upstream's body has a transfer coding other than chunked"));
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    Ok(())
 }
 
 /// The upstream failed, or it was the client's own body that did.
