@@ -127,6 +127,11 @@ async fn an_upstream_that_fails_is_502_without_a_body() {
         "/close" => Reply::default().then_close(),
         "/garbage" => Reply::raw("\x16\x03\x01 this is no HTTP\r\n\r\n").then_close(),
         "/lengths" => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        "/coding" => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        "/coding-to-the-end" => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc").then_close(),
+        "/folded" => Reply::raw("HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
+        "/nul" => Reply::raw("HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n"),
+        "/huge" => Reply::head(200, &[("X-A", &"b".repeat(2 << 20)), ("Content-Length", "0")]),
         "/switch" => Reply::raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
         _ => Reply::ok(""),
     })
@@ -134,7 +139,7 @@ async fn an_upstream_that_fails_is_502_without_a_body() {
     let proxy = scene.proxy::<&str>(&[]).await;
     for version in BOTH {
         let mut client = scene.connect(version, &proxy).await;
-        for path in ["/reset", "/close", "/garbage", "/lengths", "/switch"] {
+        for path in ["/reset", "/close", "/garbage", "/lengths", "/coding", "/coding-to-the-end", "/folded", "/nul", "/huge", "/switch"] {
             let response = client.send(&Request::get(path).bearer(ALICE)).await;
             assert_eq!((response.status, response.text().as_str()), (502, ""), "{path}");
             assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);
@@ -147,6 +152,25 @@ async fn an_upstream_that_fails_is_502_without_a_body() {
     let response = scene.get(&proxy, "/", ALICE).await;
     assert_eq!((response.status, response.text().as_str()), (502, ""));
     proxy.line_with(&["W", "upstream_unreachable", &nobody.to_string()]).await;
+}
+
+/// Of a length and chunks, chunks count; two lengths would let an answer be cut in two.
+#[tokio::test]
+async fn an_answer_with_two_ends_has_one_behind_the_proxy() {
+    let scene = Scene::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    })
+    .await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        for _ in 0..2 {
+            let response = client.send(&Request::get("/").bearer(ALICE)).await;
+            if response.status != 502 {
+                assert_eq!((response.status, response.text().as_str(), response.header("content-length")), (200, "hello", None));
+            }
+        }
+    }
 }
 
 /// An answer that ends early must not look whole.

@@ -174,10 +174,13 @@ async fn what_is_no_request_in_http2_reaches_no_upstream() {
     assert!(accepted.is_empty(), "{accepted:#?}");
     assert_eq!(scene.upstream.count(), 0, "{:#?}", scene.upstream.requests());
 
-    // The usual one passes: it is not the frames that are refused.
-    let mut wire = connect(&scene, &proxy).await;
-    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, &block(&usual))).await.unwrap();
-    assert_eq!(in_time("the answer", end_of_stream(&mut wire)).await.unwrap(), End::Answered(200));
+    // The usual one passes, and one whose host is a field: it is not the frames that are refused.
+    for fields in [usual.to_vec(), [without(":authority"), vec![("host", &b"a"[..])]].concat()] {
+        let mut wire = connect(&scene, &proxy).await;
+        wire.send(frame(HEADERS, END_STREAM | END_HEADERS, &block(&fields))).await.unwrap();
+        assert_eq!(in_time("the answer", end_of_stream(&mut wire)).await.unwrap(), End::Answered(200));
+        assert_eq!(scene.upstream.last_request().header("host"), Some("a"));
+    }
 }
 
 #[tokio::test]

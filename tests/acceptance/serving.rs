@@ -117,6 +117,15 @@ async fn a_new_serving_pair_is_served_and_a_broken_one_is_not() {
         .await;
         assert_eq!(served(&scene, &proxy).await, pairs[1].certificates());
     }
+    // Files that are gone, as between two steps of whoever replaces them.
+    fs::rename(scene.path("volume/..data"), scene.path("volume/..gone")).unwrap();
+    wait_for("a line about the missing files", async || {
+        let said = proxy.lines().iter().any(|line| line.starts_with('E') && line.contains("cannot be read"));
+        if said { Ok(()) } else { Err(proxy.output()) }
+    })
+    .await;
+    assert_eq!(served(&scene, &proxy).await, pairs[1].certificates());
+    fs::rename(scene.path("volume/..gone"), scene.path("volume/..data")).unwrap();
     let mut probe = Client::connect(Version::H1, proxy.endpoints(), &scene.authority.tls()).await;
     assert_status(&probe.send(&Request::get("/readyz")).await, 200);
 
@@ -124,7 +133,7 @@ async fn a_new_serving_pair_is_served_and_a_broken_one_is_not() {
     until_served(&scene, &proxy, &pairs[2]).await;
     assert_status(&old.send(&Request::get("/").bearer(ALICE)).await, 200);
     let metrics = probe.send(&Request::get("/metrics").bearer(ALICE)).await.text();
-    for (result, count) in [("replaced", 2), ("kept", 3)] {
+    for (result, count) in [("replaced", 2), ("kept", 4)] {
         let subject = "--tls-cert-file, --tls-private-key-file";
         let line = format!("kube_rbac_proxy_reloads_total{{subject=\"{subject}\",result=\"{result}\"}} {count}");
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");

@@ -110,6 +110,8 @@ async fn bad_input_is_refused_by_name() {
         ("--secure-listen-address=127.0.0.1", vec!["--secure-listen-address", "127.0.0.1"]),
         ("--secure-listen-address=127.0.0.1:99999", vec!["--secure-listen-address", "99999"]),
         ("--secure-listen-address=[::1:0", vec!["--secure-listen-address", "[::1:0"]),
+        ("--secure-listen-address=name.invalid:0", vec!["--secure-listen-address", "name.invalid"]),
+        ("--secure-listen-address=192.0.2.1:0", vec!["--secure-listen-address", "192.0.2.1"]),
         ("--insecure-listen-address=1.2.3:x", vec!["--insecure-listen-address", "1.2.3:x"]),
         ("--proxy-endpoints-port=70000", vec!["--proxy-endpoints-port", "70000"]),
         ("--proxy-endpoints-port=-1", vec!["--proxy-endpoints-port", "-1"]),

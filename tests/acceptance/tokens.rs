@@ -89,6 +89,29 @@ async fn the_authorization_header_is_read_as_in_kubernetes() {
     }
 }
 
+/// Tokens with many claims are larger than what HTTP/2 libraries take by default.
+#[tokio::test]
+async fn a_large_token_is_reviewed_whole() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let token = "x".repeat(48 * 1024);
+    scene.api.user(&token, "alice", &[]);
+    for version in BOTH {
+        assert_status(&scene.connect(version, &proxy).await.send(&Request::get("/").bearer(&token)).await, 200);
+    }
+    assert_eq!(scene.api.reviews(Kind::TokenReview)[0].spec["token"], token);
+}
+
+#[tokio::test]
+async fn a_token_that_is_no_text_is_nobodys() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let mut client = scene.connect(Version::H1, &proxy).await;
+    client.wire().send(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token\xff\r\n\r\n").await.unwrap();
+    assert_eq!(client.wire().read_head().await.unwrap().unwrap().word(1), "401");
+    assert_eq!(scene.api.counts(), (0, 0));
+}
+
 #[tokio::test]
 async fn a_token_must_be_for_one_of_the_audiences() {
     let scene = Scene::new().await;
@@ -107,7 +130,8 @@ async fn a_token_must_be_for_one_of_the_audiences() {
 /// Whoever shares a connection, as behind an ingress that pools them, stays himself.
 #[tokio::test]
 async fn users_who_share_a_connection_stay_themselves() {
-    const ROUNDS: usize = 250;
+    /// Five requests each, in both versions: 10,000.
+    const ROUNDS: usize = 1_000;
     let scene = Scene::answering(|received| {
         let user = received.header("x-remote-user").unwrap_or("nobody");
         testkit::upstream::Reply::ok(user)
