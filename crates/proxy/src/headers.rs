@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// Headers that speak for one connection and never pass.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -99,6 +99,18 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Says in HTTP/1 how long a body is that came without a length: chunked, whatever the method (the library drops such a body
+/// of a GET). A length of 0 is said where the method means a body and nowhere else, as in Go.
+pub(crate) fn frame(headers: &mut HeaderMap, method: &Method, is_empty: bool) {
+    let means_a_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    match headers.contains_key(header::CONTENT_LENGTH) {
+        false if !is_empty => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        false if means_a_body => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
+        true if is_empty && !means_a_body => drop(headers.remove(header::CONTENT_LENGTH)),
+        _ => {}
+    }
+}
+
 /// Lower case, and `-` for `_`.
 fn fold(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
@@ -145,6 +157,27 @@ mod tests {
             let mut headers = headers(&[("authorization", value)]);
             strip_bearer(&mut headers);
             assert_eq!(headers.contains_key("authorization"), stays, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_any_method_has_one_framing() {
+        for (method, length, is_empty, expected) in [
+            (Method::GET, None, true, [None, None]),
+            (Method::GET, None, false, [Some("chunked"), None]),
+            (Method::DELETE, Some("3"), false, [None, Some("3")]),
+            (Method::GET, Some("0"), true, [None, None]),
+            (Method::POST, None, true, [None, Some("0")]),
+            (Method::PUT, Some("0"), true, [None, Some("0")]),
+            (Method::PATCH, None, false, [Some("chunked"), None]),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(length) = length {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            frame(&mut headers, &method, is_empty);
+            let text = |name| headers.get(name).map(|value| value.to_str().expect("text"));
+            assert_eq!([text(header::TRANSFER_ENCODING), text(header::CONTENT_LENGTH)], expected, "{method} {length:?} {is_empty}");
         }
     }
 

@@ -59,6 +59,7 @@ pub(super) fn request(
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     headers::join_cookies(&mut headers);
+    headers::frame(&mut headers, request.method(), body.is_end_stream());
     headers::append_forwarded_for(&mut headers, client.peer.address.ip());
     let host = request.authority().map_or(address.authority.as_str(), |authority| authority.as_str());
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| Refusal::because(Reason::BadRequest, error))?);
