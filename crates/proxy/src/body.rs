@@ -35,6 +35,14 @@ impl Body {
         Self { source: Source::Upstream(body), is_bare: false, in_flight: None }
     }
 
+    /// How long a body of the program's own is.
+    pub(crate) fn own_length(&self) -> Option<u64> {
+        match &self.source {
+            Source::Whole(body) => http_body::Body::size_hint(body).exact(),
+            Source::Upstream(_) => None,
+        }
+    }
+
     pub(crate) fn bare(mut self) -> Self {
         self.is_bare = true;
         self

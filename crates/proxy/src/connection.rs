@@ -7,7 +7,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use request::{Peer, Reason};
@@ -137,8 +137,16 @@ async fn respond<H: Handler>(
     if let Some(interim) = &interim {
         interim.close();
     }
-    let response = if is_bare { response.map(Body::bare) } else { response };
+    let response = if is_bare { bare(response) } else { response };
     Ok(response.map(|body| body.hold(in_flight)))
+}
+
+/// Leaves the body out, and says how long it would be where the program made it.
+fn bare(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().own_length().filter(|length| *length > 0) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(Body::bare)
 }
 
 /// A connection of either protocol, as [`drive`] needs it.
