@@ -36,6 +36,7 @@ impl CanonicalRequest {
         let Parts { method, uri, version, headers, .. } = head;
         check_method(&method)?;
         check_framing(&headers)?;
+        check_expectation(&headers)?;
         let target = target(&uri)?;
         let authority = authority(&uri, version, &headers)?;
         if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
@@ -115,6 +116,14 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
         (None, _) => Ok(()),
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(Refusal::because(Reason::BadRequest, "the body has a transfer coding other than chunked")),
+    }
+}
+
+/// Nobody on the way may pass on an expectation that he does not know.
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get_all(header::EXPECT).iter().all(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(()),
+        false => Err(Refusal::because(Reason::BadRequest, "the request expects something other than 100-continue")),
     }
 }
 
@@ -216,6 +225,7 @@ mod tests {
             ("POST", "/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")], Reason::BadRequest),
             ("POST", "/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Reason::BadRequest),
             ("POST", "/", &[("host", "a"), ("transfer-encoding", "identity")], Reason::BadRequest),
+            ("PUT", "/", &[("host", "a"), ("expect", "200-ok")], Reason::BadRequest),
             ("GET", "/", &[("host", "a"), ("authorization", "x"), ("authorization", "y")], Reason::AmbiguousCredentials),
             ("GET", "/a/%2e%2e/b", &[("host", "a")], Reason::AmbiguousPath),
         ] {
