@@ -19,7 +19,7 @@ use crate::{
     flags::{CommandLine, Options, Version},
     serve::{self, Handlers},
     settings::{self, Checked, Settings, Sources},
-    signals,
+    signals::Signals,
 };
 
 /// Runs until a signal ends it well, or says all that is wrong.
@@ -79,11 +79,12 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
 
     let (trigger, drain) = DrainTrigger::new();
     let handlers = handlers(&settings, &files, &api, &metrics, &drain).map_err(|why| vec![why])?;
+    let signals = Signals::open();
     let serving = serve::bind(&settings, &files, drain, &metrics).await?;
     tokio::select! {
         () = serving.run(handlers) => Ok(()),
         never = files.follow(settings.reload_interval, &metrics) => match never {},
-        second = signals::obey(trigger, settings.grace) => Err(vec![second]),
+        second = signals.obey(trigger, settings.grace) => Err(vec![second]),
     }
 }
 

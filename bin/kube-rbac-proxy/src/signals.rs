@@ -3,25 +3,37 @@ use std::{future::pending, time::Duration};
 use proxy::DrainTrigger;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Begins the drain at the first SIGTERM or SIGINT, and returns what to say at the second.
-pub(crate) async fn obey(trigger: DrainTrigger, grace: Duration) -> String {
-    let (mut terminate, mut interrupt) = (open(SignalKind::terminate()), open(SignalKind::interrupt()));
-    let name = next(&mut terminate, &mut interrupt).await;
-    tracing::info!(signal = name, grace = ?grace, "Shutting down: requests in flight may finish");
-    trigger.begin(grace);
-    let name = next(&mut terminate, &mut interrupt).await;
-    format!("{name} came while shutting down: requests in flight were cut")
+/// SIGTERM and SIGINT, which do not end the program by themselves from here on.
+pub(crate) struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    /// To be called before anybody can see that the program is there.
+    pub(crate) fn open() -> Self {
+        Self { terminate: open(SignalKind::terminate()), interrupt: open(SignalKind::interrupt()) }
+    }
+
+    /// Begins the drain at the first signal, and returns what to say at the second.
+    pub(crate) async fn obey(mut self, trigger: DrainTrigger, grace: Duration) -> String {
+        let name = self.next().await;
+        tracing::info!(signal = name, grace = ?grace, "Shutting down: requests in flight may finish");
+        trigger.begin(grace);
+        let name = self.next().await;
+        format!("{name} came while shutting down: requests in flight were cut")
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            () = one(&mut self.terminate) => "SIGTERM",
+            () = one(&mut self.interrupt) => "SIGINT",
+        }
+    }
 }
 
 fn open(kind: SignalKind) -> Option<Signal> {
     signal(kind).inspect_err(|error| tracing::warn!(%error, "A signal cannot be waited for, and will end the program at once")).ok()
-}
-
-async fn next(terminate: &mut Option<Signal>, interrupt: &mut Option<Signal>) -> &'static str {
-    tokio::select! {
-        () = one(terminate) => "SIGTERM",
-        () = one(interrupt) => "SIGINT",
-    }
 }
 
 async fn one(signal: &mut Option<Signal>) {
