@@ -51,6 +51,12 @@ impl Request {
         Self { body: body.as_ref().to_vec(), ..Self::new("POST", target) }
     }
 
+    /// Replaces the body.
+    #[must_use]
+    pub fn body(self, body: impl AsRef<[u8]>) -> Self {
+        Self { body: body.as_ref().to_vec(), ..self }
+    }
+
     /// Replaces the host, `proxy.test`.
     #[must_use]
     pub fn host(self, host: &str) -> Self {
