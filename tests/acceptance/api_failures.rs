@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::{
     api::{Api, Credential, Fault, Kind},
     certs::Authority,
-    client::{Request, Response},
+    client::{Client, Request, Response, Version},
     upstream::{Reply, Upstream},
     wait::{wait_for, wait_until},
 };
@@ -106,7 +106,7 @@ async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
             scene.api.fail(kind, fault.clone());
         }
         for token in [ALICE, BOB, "another"] {
-            let mut client = scene.connect(testkit::client::Version::H1, &proxy).await;
+            let mut client = scene.connect(Version::H1, &proxy).await;
             let request = Request::get(path).bearer(&format!("{token}{}", if token == ALICE { "" } else { path }));
             requests.spawn(async move {
                 let start = Instant::now();
@@ -119,7 +119,7 @@ async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
     }
     // The proxy itself is well, and whoever needs no new answer is not concerned.
     assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
-    let mut probe = testkit::client::Client::connect(testkit::client::Version::H1, proxy.endpoints(), &scene.authority.tls()).await;
+    let mut probe = Client::connect(Version::H1, proxy.endpoints(), &scene.authority.tls()).await;
     for path in ["/healthz", "/livez", "/readyz"] {
         assert_status(&probe.send(&Request::get(path)).await, 200);
     }
@@ -220,6 +220,29 @@ async fn calls_to_the_api_can_be_limited() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
+#[tokio::test]
+async fn at_most_32_calls_are_in_flight() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
+    scene.api.fail(Kind::SubjectAccessReview, Fault::HangBeforeHead);
+    let client = scene.connect(Version::H2, &proxy).await;
+    let mut waiting = JoinSet::new();
+    for index in 0..64 {
+        let http2 = client.http2().clone();
+        waiting.spawn(async move { http2.send(&Request::get(&format!("/new/{index}")).bearer(ALICE)).await.unwrap() });
+    }
+    wait_until("32 calls", || scene.api.counts().1 == 1 + 32).await;
+    for _ in 0..20 {
+        assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
+    }
+    assert_eq!(scene.api.counts().1, 1 + 32);
+    for response in waiting.join_all().await {
+        assert_unavailable(&response);
+    }
+    proxy.line_with(&["W", "api_busy"]).await;
+}
+
 /// Tokens that anybody can make up do not take the calls of those who are known.
 #[tokio::test]
 async fn forged_tokens_starve_nobody() {
@@ -227,7 +250,7 @@ async fn forged_tokens_starve_nobody() {
     let proxy = scene.proxy::<&str>(&[]).await;
     assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
     scene.api.fail(Kind::TokenReview, Fault::HangBeforeHead);
-    let client = scene.connect(testkit::client::Version::H2, &proxy).await;
+    let client = scene.connect(Version::H2, &proxy).await;
     let mut flood = JoinSet::new();
     for index in 0..64 {
         let http2 = client.http2().clone();

@@ -139,6 +139,27 @@ async fn what_stands_behind_an_ambiguous_end_is_no_request() {
     }
 }
 
+/// What was refused unread is still a body.
+#[tokio::test]
+async fn a_body_that_is_refused_is_no_request() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALICE}\r\n\r\n").repeat(2_000);
+    for framing in ["length", "chunks"] {
+        let mut client = scene.connect(Version::H1, &proxy).await;
+        let body = match framing {
+            "length" => format!("Content-Length: {}\r\n\r\n{smuggled}", smuggled.len()),
+            _ => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len()),
+        };
+        let _ = client.wire().send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}")).await;
+        let _ = client.wire().finish().await;
+        let answers = String::from_utf8_lossy(&in_time("the end", client.wire().read_to_end()).await).into_owned();
+        assert!(answers.starts_with("HTTP/1.1 401"), "{framing}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{framing}: {answers}");
+    }
+    assert_eq!((scene.upstream.count(), scene.api.counts()), (0, (0, 0)));
+}
+
 #[tokio::test]
 async fn pipelined_requests_are_each_decided() {
     let scene = Scene::new().await;

@@ -105,6 +105,11 @@ async fn no_client_says_who_it_is() {
 async fn connection_takes_no_header_away_that_is_written_here() {
     let scene = Scene::new().await;
     let proxy = scene.proxy(&["--auth-header-fields-enabled"]).await;
+    for value in ["X-REMOTE-USER", "close,x-remote-user", "x-remote-user\t", "\"x-remote-user\"", ",, x-remote-user ,", "x_remote_user"] {
+        let mut client = scene.connect(Version::H1, &proxy).await;
+        let received = through(&scene, &mut client, &Request::get("/").bearer(ALICE).header("Connection", value)).await;
+        assert_eq!(received.header("x-remote-user"), Some("alice"), "{value:?}");
+    }
     let mut client = scene.connect(Version::H1, &proxy).await;
     let request = Request::get("/")
         .bearer(ALICE)
