@@ -27,7 +27,6 @@ async fn requests_in_flight_finish_after_sigterm() {
     let scene = scene_that_holds(&latch).await;
     let proxy = scene.proxy_with_endpoints(&[]).await;
     let mut clients = [scene.connect(Version::H1, &proxy).await, scene.connect(Version::H2, &proxy).await];
-    let http2 = clients[1].http2().clone();
     let mut exchanges = Vec::new();
     for client in &mut clients {
         let mut exchange = client.open(&held()).await.unwrap();
@@ -43,7 +42,6 @@ async fn requests_in_flight_finish_after_sigterm() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    wait_for("GOAWAY", async || if http2.is_closed() { Ok(()) } else { Err("the connection takes requests") }).await;
     assert!(proxy.is_running());
 
     latch.open();

@@ -2,7 +2,12 @@
 
 use std::io;
 
-use testkit::{process::Proxy, wait::in_time, wire::Wire};
+use testkit::{
+    process::Proxy,
+    upstream::Reply,
+    wait::{Latch, in_time},
+    wire::Wire,
+};
 
 use crate::scene::{ALICE, Scene};
 
@@ -180,6 +185,38 @@ async fn what_is_no_request_in_http2_reaches_no_upstream() {
         wire.send(frame(HEADERS, END_STREAM | END_HEADERS, &block(&fields))).await.unwrap();
         assert_eq!(in_time("the answer", end_of_stream(&mut wire)).await.unwrap(), End::Answered(200));
         assert_eq!(scene.upstream.last_request().header("host"), Some("a"));
+    }
+}
+
+#[tokio::test]
+async fn goaway_comes_at_once_and_the_stream_goes_on() {
+    let latch = Latch::default();
+    let held = Reply::head(200, &[("Transfer-Encoding", "chunked")]).send("1\r\na\r\n").wait(&latch).send("1\r\nb\r\n0\r\n\r\n");
+    let scene = Scene::answering(move |_| held.clone()).await;
+    let proxy = scene.proxy(&["--shutdown-grace=1h"]).await;
+    let bearer = format!("Bearer {ALICE}");
+    let fields: [Field<'_>; 5] =
+        [(":method", b"GET"), (":scheme", b"https"), (":path", b"/ok"), (":authority", b"a"), ("authorization", bearer.as_bytes())];
+    let mut wire = connect(&scene, &proxy).await;
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, &block(&fields))).await.unwrap();
+    assert_eq!(until(&mut wire, DATA).await, b"a");
+    proxy.signal("TERM");
+    until(&mut wire, GOAWAY).await;
+    assert!(proxy.is_running());
+    latch.open();
+    assert_eq!(until(&mut wire, DATA).await, b"b");
+    // It says nothing to the goodbye, and holds nobody up.
+    in_time("the end of the connection", wire.closed()).await;
+    assert_eq!(proxy.exit().await.code, Some(0));
+}
+
+/// Reads to the next frame of a kind.
+async fn until(wire: &mut Wire, kind: u8) -> Vec<u8> {
+    loop {
+        let (found, payload) = in_time("a frame", read_frame(wire)).await.unwrap();
+        if found == kind {
+            return payload;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::Limits;
 
-/// How long a new connection may still send its first request once the drain has begun.
+/// How long a connection may still send a request once the drain has begun: its first, or one that crossed the goodbye.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What a connection is waiting for, and therefore until when. Nothing about a user.
@@ -90,7 +90,9 @@ impl Activity {
         match (*self.state(), draining_since) {
             (State::Fresh { since }, Some(drain)) => Some(((since + limits.head).min(drain + LAST_CALL), TooLong::Head)),
             (State::Fresh { since } | State::Head { since }, _) => Some((since + limits.head, TooLong::Head)),
-            (State::Idle { since }, _) => Some((since + limits.idle, TooLong::Idle)),
+            // A client that does not answer the goodbye must not hold up the end.
+            (State::Idle { since }, Some(drain)) => Some(((since + limits.idle).min(since.max(drain) + LAST_CALL), TooLong::Idle)),
+            (State::Idle { since }, None) => Some((since + limits.idle, TooLong::Idle)),
             (State::Busy { .. }, _) => None,
         }
     }
@@ -165,5 +167,17 @@ mod tests {
         let activity = Activity::new(Protocol::Http1);
         let drain = Instant::now();
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_does_not_hold_up_the_drain() {
+        let activity = Activity::new(Protocol::Http2);
+        drop(activity.begin());
+        let drain = Instant::now() + Duration::from_secs(7);
+        assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Idle)));
+        let late = drain + Duration::from_secs(60);
+        tokio::time::advance(Duration::from_secs(67)).await;
+        drop(activity.begin());
+        assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((late + LAST_CALL, TooLong::Idle)));
     }
 }

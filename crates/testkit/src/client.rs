@@ -203,11 +203,6 @@ impl Http2 {
         let ended = self.ended.wait_for(Option::is_some).await;
         ended.ok().and_then(|end| end.clone()).unwrap_or_else(|| "the task is gone".to_owned())
     }
-
-    /// Whether no new request can be sent: GOAWAY came, or the connection ended.
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
 }
 
 impl Exchange<'_> {
