@@ -147,6 +147,9 @@ fn authority(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<
     if hosts.next().is_some() {
         return Err(bad("the request has more than one Host"));
     }
+    if version == Version::HTTP_11 && host.is_none() {
+        return Err(bad("the request has no Host"));
+    }
     let host = match host {
         Some(host) if host.is_empty() => None,
         Some(host) => Some(Authority::try_from(host.as_bytes()).map_err(|_| bad("Host is no host"))?),
@@ -160,7 +163,6 @@ fn authority(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<
     match authority {
         Some(authority) if authority.as_str().contains('@') => Err(bad("the host has user information")),
         None if version == Version::HTTP_2 => Err(bad("the request has no :authority")),
-        None if version == Version::HTTP_11 && !headers.contains_key(header::HOST) => Err(bad("the request has no Host")),
         authority => Ok(authority),
     }
 }
@@ -213,6 +215,7 @@ mod tests {
     fn what_no_parser_may_accept_is_refused() {
         for (method, uri, headers, reason) in [
             ("GET", "/", &[][..], Reason::BadRequest),
+            ("GET", "http://a/", &[][..], Reason::BadRequest),
             ("GET", "/", &[("host", "a"), ("host", "a")], Reason::BadRequest),
             ("GET", "/", &[("host", "u@a")], Reason::BadRequest),
             ("GET", "/", &[("host", "a/b")], Reason::BadRequest),
