@@ -8,7 +8,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
@@ -77,6 +77,8 @@ impl Upstream {
             return Err(Refusal::because(Reason::UpstreamFailed, "the upstream switched protocols unasked"));
         }
         settle_framing(response.headers_mut())?;
+        // Of the client's connection, and not the upstream's: an answer as of HTTP/1.0 would end it, and not be chunked.
+        *response.version_mut() = Version::HTTP_11;
         // What trailers follow is said to the client too.
         crate::headers::strip_hop_by_hop(response.headers_mut());
         Ok(response)
