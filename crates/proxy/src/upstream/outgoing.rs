@@ -109,8 +109,12 @@ fn target(address: &Address, request: &CanonicalRequest) -> Result<Uri, Refusal>
         Some((path, query)) => (path, Some(query)),
         None => (request.target(), None),
     };
+    let base_path = address.base_path.strip_suffix('/').unwrap_or(&address.base_path);
+    if !base_path.is_empty() && climbs(path) {
+        return Err(Refusal::because(Reason::AmbiguousPath, "the path may lead out of the base path of --upstream"));
+    }
     let mut target = String::with_capacity(address.base_path.len() + request.target().len() + address.base_query.len() + 2);
-    target.push_str(address.base_path.strip_suffix('/').unwrap_or(&address.base_path));
+    target.push_str(base_path);
     target.push_str(path);
     match (address.base_query.as_str(), query) {
         ("", None) => {}
@@ -119,6 +123,12 @@ fn target(address: &Address, request: &CanonicalRequest) -> Result<Uri, Refusal>
         (base, Some(query)) => target.extend(["?", base, "&", query]),
     }
     Uri::try_from(target).map_err(|error| Refusal::because(Reason::BadRequest, error))
+}
+
+/// Whether some server reads a `..` segment in a path.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    path.split(['/', '\\']).any(|segment| segment.split(';').next() == Some(".."))
 }
 
 impl Hold {
@@ -174,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn joined(base_path: &str, base_query: &str, target: &str) -> String {
+    fn try_joined(base_path: &str, base_query: &str, target: &str) -> Result<String, Reason> {
         let address = Address {
             host: String::new(),
             port: 0,
@@ -184,7 +194,22 @@ mod tests {
         };
         let (head, ()) = Request::get(target).header("host", "h").body(()).expect("a request").into_parts();
         let request = CanonicalRequest::new(head, &Reads::default()).expect("accepted");
-        super::target(&address, &request).expect("a target").to_string()
+        super::target(&address, &request).map(|target| target.to_string()).map_err(|refusal| refusal.reason())
+    }
+
+    fn joined(base_path: &str, base_query: &str, target: &str) -> String {
+        try_joined(base_path, base_query, target).expect("a target")
+    }
+
+    #[test]
+    fn no_path_leads_out_of_a_base_path() {
+        for target in ["/../x", "/a/..", "/%2e%2E/x", "/a%2f.%2e%2Fx", "/..%5cx", "/..;a=b/x"] {
+            assert_eq!(try_joined("/base/", "", target), Err(Reason::AmbiguousPath), "{target}");
+            assert_eq!(joined("/", "", target), target);
+        }
+        for target in ["/...", "/a..", "/..a", "/?x=/../", "//a"] {
+            assert_eq!(joined("/base", "", target), format!("/base{target}"));
+        }
     }
 
     #[test]
