@@ -28,10 +28,31 @@ pub(crate) fn groups() -> Vec<Group> {
     let by = |user, target| Case::get_by("by resource", user, target);
     let resource =
         || vec![by("alice", "/r"), by("mallory", "/r"), by("bob", "/r"), by("trent", "/r?namespace=other"), by("alice", "/r").body("x")];
-    let unclean = |row| {
-        let facets = &["status", "body", "forwarded", "answer content-type", "answer location", "TokenReview", "SubjectAccessReview"];
-        vec![Case::get_by("an unclean path", "alice", "/r/../x").differs(row, facets)]
-    };
+    const PODS: &str = "authorization:\n  resourceAttributes:\n    resource: pods\n";
+    const UNCLEAN: &[&str] =
+        &["status", "body", "forwarded", "answer content-type", "answer location", "TokenReview", "SubjectAccessReview"];
+    const CLIMBING: &[&str] = &[
+        "status",
+        "body",
+        "answer content-type",
+        "answer x-content-type-options",
+        "answer location",
+        "TokenReview",
+        "SubjectAccessReview",
+    ];
+    let unclean = vec![
+        Case::get_by("two dots", "alice", "/r/../x").differs("unclean-path-unread", UNCLEAN),
+        Case::get_by("two slashes", "alice", "/r//x").differs("unclean-path-unread", UNCLEAN),
+        Case::get_by("an escaped slash", "alice", "/r%2Fx"),
+        Case::get_by("escaped dots", "alice", "/r/%2e%2e/x"),
+        Case::get_by("a semicolon and a backslash", "alice", "/r;a=b/%5Cx"),
+    ];
+    let climbing = vec![
+        Case::get_by("two dots below a base path", "alice", "/../x").differs("base-path", CLIMBING),
+        Case::get_by("escaped dots below a base path", "alice", "/%2e%2E/x").refused("base-path"),
+        Case::get_by("an escaped climb below a base path", "alice", "/a%2f..%2F../x").refused("base-path"),
+        Case::get_by("three dots below a base path", "alice", "/.../..x/x.."),
+    ];
     const ASKED: &[&str] = &["SubjectAccessReview"];
     let verb = vec![
         Case::get_by("GET by a verb", "alice", "/verb").differs("verb-honoured", ASKED),
@@ -45,13 +66,16 @@ pub(crate) fn groups() -> Vec<Group> {
     let configured = |name, text| Group::new(name, &[], resource()).config(text);
     vec![
         Group::new("verbs", &[], methods()),
-        Group::new("verbs of a resource", &[], methods()).config("authorization:\n  resourceAttributes:\n    resource: pods\n"),
-        Group::new("unclean paths by resource", &[], unclean("unclean-path-unread"))
-            .config("authorization:\n  resourceAttributes:\n    resource: pods\n"),
+        Group::new("verbs of a resource", &[], methods()).config(PODS),
+        Group::new("unclean paths by resource", &[], unclean).config(PODS),
+        Group::new("climbing paths by resource", &["--upstream={upstream}/base"], climbing).config(PODS),
         configured("an empty authorization", "authorization: {}\n"),
         configured(
             "every resource attribute",
-            "authorization:\n  resourceAttributes:\n    namespace: monitoring\n    apiGroup: apps\n    apiVersion: v1\n    resource: deployments\n    subresource: scale\n    name: web\n",
+            concat!(
+                "authorization:\n  resourceAttributes:\n    namespace: monitoring\n    apiGroup: apps\n    apiVersion: v1\n",
+                "    resource: deployments\n    subresource: scale\n    name: web\n",
+            ),
         ),
         configured(
             "attributes are literal",

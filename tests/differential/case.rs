@@ -11,14 +11,16 @@ use crate::world::Identity;
 pub(crate) struct Group {
     pub(crate) name: &'static str,
     pub(crate) flags: Vec<&'static str>,
+    /// Flags that the Go program does not have, for ours alone.
+    pub(crate) own_flags: &'static [&'static str],
     pub(crate) listeners: &'static [Listener],
     /// The text of `--config-file`.
     pub(crate) config: Option<&'static str>,
     pub(crate) cases: Vec<Case>,
 }
 
-/// A request, and in what its outcome may differ. `{alice}` and the like in a field's value are tokens, new for each case;
-/// see [`crate::world::USERS`].
+/// A request, and in what its outcome may differ. `{alice}` and the like in a field's value are tokens, new for each case
+/// (see [`crate::world::users`]); `{base64url:alice}` is one in that coding.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -69,11 +71,15 @@ const HTTP1: &[Version] = &[Version::H1];
 
 impl Group {
     pub(crate) fn new(name: &'static str, flags: &[&'static str], cases: Vec<Case>) -> Self {
-        Self { name, flags: flags.to_vec(), listeners: &[Listener::Secure], config: None, cases }
+        Self { name, flags: flags.to_vec(), own_flags: &[], listeners: &[Listener::Secure], config: None, cases }
     }
 
     pub(crate) fn config(self, text: &'static str) -> Self {
         Self { config: Some(text), ..self }
+    }
+
+    pub(crate) fn own_flags(self, own_flags: &'static [&'static str]) -> Self {
+        Self { own_flags, ..self }
     }
 
     pub(crate) fn listeners(self, listeners: &'static [Listener]) -> Self {

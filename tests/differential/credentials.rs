@@ -45,7 +45,19 @@ pub(crate) fn groups() -> Vec<Group> {
         Case::get("a token in the query", "/c?access_token={alice}"),
         Case::get("a token in a cookie", "/c").header("Cookie", "token={alice}"),
         Case::get("a token in a websocket's protocol without an upgrade", "/c")
-            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.YWxpY2U, chat"),
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}, chat"),
+        Case::get("a token in a websocket's protocol", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}, chat")
+            .http1()
+            .refused_unasked("upgrade-refused"),
+        Case::get("a bad token in a websocket's protocol", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:nobody}, chat")
+            .http1()
+            .differs("upgrade-refused", &["TokenReview"]),
         Case::get("headers of a front proxy", "/c").header("X-Remote-User", "alice").header("X-Remote-Group", "system:masters"),
     ];
     let audiences = || {

@@ -20,7 +20,7 @@ impl Rows {
         Self::parse(&read("docs/compatibility.md"))
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut section = "";
         let mut rows = BTreeMap::new();
         for line in text.lines() {

@@ -4,6 +4,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{
@@ -164,7 +165,8 @@ impl World {
             flags
         };
         let go_flags = with_listeners(secure, insecure, endpoints);
-        let our_flags = with_listeners(secure.map(|_| 0), insecure.map(|_| 0), endpoints.map(|_| free_port()));
+        let mut our_flags = with_listeners(secure.map(|_| 0), insecure.map(|_| 0), endpoints.map(|_| free_port()));
+        our_flags.extend(group.own_flags.iter().map(|&flag| flag.to_owned()));
         Pairing {
             go: Proxy::start_other(go, &go_flags, address(secure), address(insecure), address(endpoints)).await,
             ours: Proxy::start(&our_flags).await,
@@ -259,7 +261,10 @@ fn token(name: &str, number: usize) -> String {
 async fn send(client: &mut Client, message: &Message, number: usize) -> Result<Response, String> {
     let fill = |text: &str| {
         let names = users().into_iter().map(|(name, ..)| name).chain(["nobody"]);
-        names.fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &token(name, number)))
+        names.fold(text.to_owned(), |text, name| {
+            let token = token(name, number);
+            text.replace(&format!("{{{name}}}"), &token).replace(&format!("{{base64url:{name}}}"), &URL_SAFE_NO_PAD.encode(token))
+        })
     };
     let request = message.request(fill);
     match (request, message) {
