@@ -100,7 +100,6 @@ async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
     let proxy = scene.proxy_with_endpoints(&[]).await;
     assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
     let mut requests = JoinSet::new();
-    let address = proxy.secure();
     for (fault, path) in [(Fault::HangBeforeHead, "/before"), (Fault::HangInBody, "/within")] {
         for (kind, _) in KINDS {
             scene.api.fail(kind, fault.clone());
@@ -129,7 +128,6 @@ async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
     }
     scene.api.heal();
     assert_status(&scene.get(&proxy, "/before", BOB).await, 200);
-    assert_eq!(proxy.secure(), address);
 }
 
 #[tokio::test]
@@ -240,7 +238,6 @@ async fn at_most_32_calls_are_in_flight() {
     for response in waiting.join_all().await {
         assert_unavailable(&response);
     }
-    proxy.line_with(&["W", "api_busy"]).await;
 }
 
 /// Tokens that anybody can make up do not take the calls of those who are known.
