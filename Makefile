@@ -1,0 +1,54 @@
+# What `make test` runs is what .ci/run runs. Each step says its name and the first that fails ends it.
+#
+# PROFILE  cargo's profile for the suites of tests/ and for the program that they drive: dev, or ci (thin LTO)
+# CARGO    cargo itself
+
+PROFILE ?= dev
+CARGO ?= cargo
+
+# Tools and real servers that are built once are kept outside the checkout.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-rbac-proxy-tests
+export PATH := $(PATH):$(CACHE)/tools/bin
+
+SUITES := acceptance differential cluster architecture
+STEPS := fmt lint deny unit $(SUITES)
+
+.PHONY: build release test size $(STEPS)
+# The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
+.NOTPARALLEL:
+
+build:
+	$(CARGO) build -p kube-rbac-proxy
+
+release:
+	$(CARGO) build --release -p kube-rbac-proxy
+
+test: $(STEPS)
+	@echo "== all of: $(STEPS)"
+
+fmt:
+	@echo "== $@"
+	$(CARGO) fmt --all --check
+
+lint:
+	@echo "== $@"
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Advisories need a database from elsewhere, and are a matter of their own.
+deny:
+	@echo "== $@"
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(CARGO) deny check bans licenses sources
+
+# Without LTO, whatever PROFILE says: linking would take longer than running.
+unit:
+	@echo "== $@"
+	$(CARGO) test --workspace --exclude tests
+
+$(SUITES):
+	@echo "== $@"
+	$(CARGO) test -p tests --profile $(PROFILE) --test $@
+
+# Lines of Rust without those of tests, for each room.
+size:
+	@sh tests/architecture/size
