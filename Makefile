@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CACHE)/tools/bin
 SUITES := acceptance differential cluster architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release test size $(STEPS)
+.PHONY: build release test docs size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -48,6 +48,10 @@ unit:
 $(SUITES):
 	@echo "== $@"
 	$(CARGO) test -p tests --profile $(PROFILE) --test $@
+
+# Writes docs/flags.md from the table of flags.
+docs:
+	WRITE_DOCS=1 $(CARGO) test -q -p kube-rbac-proxy the_page_of_flags_is_the_table
 
 # Lines of Rust without those of tests, for each room.
 size:
