@@ -1,13 +1,20 @@
 //! The proxy in front of real services, with a real API server behind its decisions.
 //!
 //! A test that finds no cluster, program or right that it needs says so and passes; under `CI=true` it fails.
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop and say so"
+)]
 
 mod access;
 mod certificates;
 mod counts;
 mod identity;
 mod outage;
+mod rbac_agree;
 mod rotation;
 mod scene;
 mod scrape;

@@ -55,8 +55,8 @@ impl fmt::Display for Decision<'_> {
         }
         match errors.as_slice() {
             [] => Ok(()),
-            [error] => write!(f, "RBAC: {error}"),
-            errors => write!(f, "RBAC: [{}]", errors.join(", ")),
+            [error] => write!(f, "rbac: RBAC: {error}"),
+            errors => write!(f, "rbac: RBAC: [{}]", errors.join(", ")),
         }
     }
 }

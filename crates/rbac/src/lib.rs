@@ -7,6 +7,7 @@
 mod aggregate;
 mod check;
 mod decision;
+mod glance;
 mod labels;
 mod model;
 mod near;

@@ -8,6 +8,7 @@ use request::{Attributes, User};
 use crate::{
     Allowed, Decision, Object, PolicyRule, RoleRef, Subject, Text,
     aggregate::{self, Candidate},
+    glance::Glance,
 };
 
 /// All roles and bindings of one moment, ready to be asked.
@@ -44,10 +45,17 @@ pub struct Binding {
     /// To whom.
     pub subjects: Vec<Subject>,
     /// `None`: there is no such role.
-    rules: Option<Rules>,
+    rules: Option<Arc<[Listed]>>,
 }
 
-/// A role's rules, shared by its bindings; equal rules are kept once.
+/// A rule of a role, which is shared by the role's bindings; equal rules are kept once.
+#[derive(Debug)]
+struct Listed {
+    glance: Glance,
+    rule: Arc<PolicyRule>,
+}
+
+/// A role's rules while a world is made.
 pub(crate) type Rules = Arc<[Arc<PolicyRule>]>;
 
 /// What one user or group holds.
@@ -59,12 +67,14 @@ struct Held {
 
 #[derive(Debug)]
 struct Hold {
+    /// At all of the role's rules.
+    glance: Glance,
     binding: Arc<Binding>,
     /// The subject that makes it the holder's.
     subject: usize,
 }
 
-/// Members may do everything, whatever roles and bindings say: kube-apiserver asks RBAC about them last.
+/// Members may do everything, whatever roles and bindings say: kube-apiserver allows them before it asks RBAC.
 pub(crate) const SUPERUSERS: &str = "system:masters";
 
 impl World {
@@ -98,10 +108,12 @@ impl World {
     /// All bindings that allow what is asked for, each with its first rule that does, and more than once when it names
     /// the user more than once.
     pub fn grants<'w, 'a>(&'w self, user: &'a User, attributes: &'a Attributes) -> impl Iterator<Item = Allowed<'w>> + use<'w, 'a> {
-        self.holds(user, namespace(attributes)).filter_map(|hold| {
-            let (index, rule) = hold.binding.rules().enumerate().find(|(_, rule)| rule.allows(attributes))?;
+        let asked = Glance::at_request(attributes);
+        self.holds(user, namespace(attributes)).filter(move |hold| hold.glance.may_allow(asked)).filter_map(move |hold| {
+            let mut rules = hold.binding.rules.as_deref()?.iter().enumerate();
+            let (rule_index, listed) = rules.find(|(_, listed)| listed.glance.may_allow(asked) && listed.rule.allows(attributes))?;
             let subject = hold.binding.subjects.get(hold.subject)?;
-            Some(Allowed { binding: &hold.binding, subject, rule, rule_index: index })
+            Some(Allowed { binding: &hold.binding, subject, rule: &listed.rule, rule_index })
         })
     }
 
@@ -134,7 +146,7 @@ impl Binding {
 
     /// The role's rules.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &PolicyRule> {
-        self.rules.as_deref().unwrap_or_default().iter().map(|rule| &**rule)
+        self.rules.as_deref().unwrap_or_default().iter().map(|listed| &*listed.rule)
     }
 
     /// Whether the binding counts for what is asked for: in its namespace, or everywhere.
@@ -212,11 +224,13 @@ impl Builder {
 
     fn build(mut self) -> World {
         let mut world = World::default();
-        let cluster_roles: HashMap<Text, Rules> = self.cluster_roles.into_iter().map(|(name, role)| (name, role.rules)).collect();
+        let roles: HashMap<(Text, Text), Arc<[Listed]>> = self.roles.into_iter().map(|(key, rules)| (key, listed(&rules))).collect();
+        let cluster_roles: HashMap<Text, Arc<[Listed]>> =
+            self.cluster_roles.into_iter().map(|(name, role)| (name, listed(&role.rules))).collect();
         for ((namespace, name), (role, subjects)) in self.bindings {
             let rules = match (&role, &namespace) {
                 (RoleRef::ClusterRole(name), _) => cluster_roles.get(name).cloned(),
-                (RoleRef::Role(name), Some(namespace)) => self.roles.get(&(namespace.clone(), name.clone())).cloned(),
+                (RoleRef::Role(name), Some(namespace)) => roles.get(&(namespace.clone(), name.clone())).cloned(),
                 (RoleRef::Role(_), None) => None,
             };
             let binding = Arc::new(Binding { namespace, name, role, subjects, rules });
@@ -228,8 +242,14 @@ impl Builder {
     }
 }
 
+fn listed(rules: &Rules) -> Arc<[Listed]> {
+    rules.iter().map(|rule| Listed { glance: Glance::at_rule(rule), rule: rule.clone() }).collect()
+}
+
 impl World {
     fn index(&mut self, binding: &Arc<Binding>, pool: &mut Pool) {
+        let glances = binding.rules.iter().flat_map(|rules| rules.iter()).map(|listed| listed.glance);
+        let glance = glances.fold(Glance::default(), Glance::union);
         for (subject, named) in binding.subjects.iter().enumerate() {
             let held = match Holder::of(named, binding.namespace.as_ref()) {
                 Some(Holder::User(name)) => self.users.entry(pool.text(name)).or_default(),
@@ -240,7 +260,7 @@ impl World {
                 Some(namespace) => held.within.entry(namespace.clone()).or_default(),
                 None => &mut held.everywhere,
             };
-            holds.push(Hold { binding: binding.clone(), subject });
+            holds.push(Hold { glance, binding: binding.clone(), subject });
         }
     }
 

@@ -18,6 +18,7 @@ pub mod certs;
 pub mod client;
 pub mod cluster;
 pub mod parts;
+pub mod policy;
 /// The programs under test.
 pub mod process;
 /// TLS that accepts what it should not.

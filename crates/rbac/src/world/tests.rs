@@ -82,7 +82,7 @@ fn a_role_binding_counts_in_its_namespace_and_for_resources() {
     let (world, alice) = (world(objects), user("alice", &["ops", "dev"]));
     says(&world, &alice, &pods("x"), "RBAC: allowed by RoleBinding \"c/x\" of ClusterRole \"r\" to Group \"dev\"");
     says(&world, &alice, &pods("y"), "RBAC: allowed by RoleBinding \"d/y\" of Role \"only-in-y\" to Group \"dev\"");
-    says(&world, &alice, &pods("z"), "RBAC: role.rbac.authorization.k8s.io \"only-in-y\" not found");
+    says(&world, &alice, &pods("z"), "rbac: RBAC: role.rbac.authorization.k8s.io \"only-in-y\" not found");
     for attributes in [pods("w"), pods(""), metrics()] {
         says(&world, &alice, &attributes, "");
     }
@@ -137,7 +137,8 @@ fn a_dangling_reference_is_named_and_stops_nothing() {
     let missing = |name: &str| everywhere(name, name, alice());
     let denied = world([missing("gone"), everywhere("again", "gone", vec![Subject::Group("dev".into())]), missing("lost")]);
     let alice_of_dev = user("alice", &["dev"]);
-    let both = "RBAC: [clusterrole.rbac.authorization.k8s.io \"gone\" not found, clusterrole.rbac.authorization.k8s.io \"lost\" not found]";
+    let both =
+        "rbac: RBAC: [clusterrole.rbac.authorization.k8s.io \"gone\" not found, clusterrole.rbac.authorization.k8s.io \"lost\" not found]";
     says(&denied, &alice_of_dev, &metrics(), both);
     says(&denied, &user("bob", &[]), &metrics(), "");
     let allowed = world([missing("gone"), cluster_role("there"), everywhere("z", "there", alice())]);
@@ -156,7 +157,7 @@ fn roles_are_found_by_kind_and_namespace() {
         &world,
         &user("alice", &[]),
         &pods("y"),
-        "RBAC: [clusterrole.rbac.authorization.k8s.io \"r\" not found, role.rbac.authorization.k8s.io \"r\" not found]",
+        "rbac: RBAC: [clusterrole.rbac.authorization.k8s.io \"r\" not found, role.rbac.authorization.k8s.io \"r\" not found]",
     );
 }
 
