@@ -15,6 +15,7 @@ mod counts;
 mod identity;
 mod outage;
 mod rbac_agree;
+mod rbac_check;
 mod rotation;
 mod scene;
 mod scrape;

@@ -3,6 +3,29 @@
 //! Pure: no I/O, no clock, no async runtime. Objects are made by constructors that refuse what kube-apiserver refuses, a
 //! [`World`] indexes them by subject, and [`World::decide`] answers as kube-apiserver's RBAC authorizer does
 //! (`plugin/pkg/auth/authorizer/rbac` and `pkg/apis/rbac/v1/evaluation_helpers.go` of Kubernetes).
+//!
+//! ```
+//! # fn main() -> Result<(), Vec<rbac::Fault>> {
+//! use rbac::{Aggregation, ClusterRole, ClusterRoleBinding, Object, PolicyRule, RoleRef, Subject, World};
+//! use request::{Attributes, User};
+//!
+//! let rule = PolicyRule { verbs: vec!["get".into()], non_resource_urls: vec!["/metrics".into()], ..PolicyRule::default() };
+//! let role = ClusterRole::new("reader".into(), Default::default(), vec![rule], None)?;
+//! let prometheus = Subject::new("", "ServiceAccount", "monitoring", "prometheus".into())?;
+//! let binding = ClusterRoleBinding::new("prometheus".into(), RoleRef::ClusterRole("reader".into()), vec![prometheus])?;
+//! let world = World::new([Object::ClusterRole(role), Object::ClusterRoleBinding(binding)], Aggregation::Resolved);
+//!
+//! let user = User { name: "system:serviceaccount:monitoring:prometheus".into(), ..User::default() };
+//! let scrape = Attributes::NonResource { verb: "get".into(), path: "/metrics".into() };
+//! let decision = world.decide(&user, &scrape);
+//! assert!(decision.is_allowed());
+//! assert_eq!(
+//!     decision.to_string(),
+//!     r#"RBAC: allowed by ClusterRoleBinding "prometheus" of ClusterRole "reader" to ServiceAccount "prometheus/monitoring""#
+//! );
+//! # Ok(())
+//! # }
+//! ```
 
 mod aggregate;
 mod check;
