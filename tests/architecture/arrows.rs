@@ -11,7 +11,7 @@ pub(crate) const LAWFUL: &[(&str, &[&str])] = &[
     ("proxy", &["observe", "request", "settings"]),
     ("rbac", &["request"]),
     ("request", &[]),
-    ("settings", &["request"]),
+    ("settings", &["go-compat", "request"]),
 ];
 
 /// For tests alone, so what it uses is of no matter to the commands.

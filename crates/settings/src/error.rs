@@ -39,6 +39,14 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder of manifests that has none.
+    #[error("{subject}: {}: has no file that ends in .yaml, .yml or .json", path.display())]
+    EmptyFolder {
+        /// The flag.
+        subject: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
     /// The content is not valid.
     #[error("{subject}: {source}")]
     Parse {

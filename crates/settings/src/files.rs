@@ -48,6 +48,32 @@ pub(crate) fn read_all(subject: &'static str, paths: &[PathBuf]) -> Result<Vec<C
     paths.iter().map(|path| read(subject, path)).collect()
 }
 
+/// The files that these paths stand for: a folder for those in it that end as manifests do, in the order of their names
+/// and but for hidden ones, which in a Kubernetes volume are the means of its updates.
+pub(crate) fn in_folders(subject: &'static str, paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let failed = |source| LoadError::Read { subject, path: path.clone(), source };
+        if !fs::metadata(path).map_err(failed)?.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+        let mut inside: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_manifest(path)).collect();
+        if inside.is_empty() {
+            return Err(LoadError::EmptyFolder { subject, path: path.clone() });
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
 pub(crate) fn fingerprint(contents: &[Contents]) -> Fingerprint {
     let mut context = digest::Context::new(&SHA256);
     for file in contents {

@@ -58,6 +58,8 @@ pub struct Status {
 
 struct Source<T> {
     paths: Vec<PathBuf>,
+    /// Whether a folder stands for the files in it.
+    folders: bool,
     parse: Box<Parse<T>>,
 }
 
@@ -94,7 +96,23 @@ impl<T: Send + Sync + 'static> Watched<T> {
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Contents]) -> Result<T, ParseError> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, LoadError> {
-        let source = Source { paths, parse: Box::new(parse) };
+        Self::first_of(subject, Source { paths, folders: false, parse: Box::new(parse) })
+    }
+
+    /// [`Watched::open`], where a path may be a folder of manifests, whose files come and go.
+    ///
+    /// # Errors
+    ///
+    /// As there, or a folder has no manifest.
+    pub fn open_folders(
+        subject: &'static str,
+        paths: Vec<PathBuf>,
+        parse: impl Fn(&[Contents]) -> Result<T, ParseError> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, LoadError> {
+        Self::first_of(subject, Source { paths, folders: true, parse: Box::new(parse) })
+    }
+
+    fn first_of(subject: &'static str, source: Source<T>) -> Result<Arc<Self>, LoadError> {
         let (seen, value) = source.load(subject, source.read(subject));
         Ok(Arc::new(Self::first(subject, value?, Some(source), seen)))
     }
@@ -186,7 +204,10 @@ impl<T: fmt::Debug> fmt::Debug for Watched<T> {
 
 impl<T> Source<T> {
     fn read(&self, subject: &'static str) -> Result<Vec<Contents>, LoadError> {
-        files::read_all(subject, &self.paths)
+        match self.folders {
+            true => files::read_all(subject, &files::in_folders(subject, &self.paths)?),
+            false => files::read_all(subject, &self.paths),
+        }
     }
 
     /// Makes a value of files that stayed the same while it was made.
@@ -299,6 +320,30 @@ mod tests {
             text(files)
         });
         watched.expect("opened");
+    }
+
+    #[test]
+    fn files_of_a_folder_come_and_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+        let names =
+            |contents: &[Contents]| Ok(contents.iter().map(|file| file.path().file_name().expect("a name").to_owned()).collect::<Vec<_>>());
+        let open = || Watched::open_folders("--flag", vec![folder.path().to_owned()], names);
+        write("notes.txt", "");
+        write(".hidden.yaml", "");
+        let empty = format!("--flag: {}: has no file that ends in .yaml, .yml or .json", folder.path().display());
+        assert_eq!(open().expect_err("refused").to_string(), empty);
+        write("b.json", "2");
+        let watched = open().expect("one file");
+        write("a.yaml", "1");
+        assert!(matches!(watched.reload(), Reload::Replaced));
+        assert_eq!(*watched.current(), ["a.yaml", "b.json"]);
+        fs::remove_file(folder.path().join("b.json")).expect("removed");
+        assert!(matches!(watched.reload(), Reload::Replaced));
+        assert_eq!(*watched.current(), ["a.yaml"]);
+        fs::remove_file(folder.path().join("a.yaml")).expect("removed");
+        assert!(matches!(watched.reload(), Reload::Kept(_)));
+        assert_eq!(*watched.current(), ["a.yaml"]);
     }
 
     #[test]

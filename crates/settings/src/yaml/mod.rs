@@ -66,38 +66,67 @@ impl Value {
 /// It is no YAML, has several documents, a key twice in one mapping, or is deeper or, with its aliases written out,
 /// larger than a configuration can be.
 pub fn parse(contents: &Contents) -> Result<Node, ParseError> {
-    let wrong = |message: String| ParseError::new(message).in_file(contents.path());
-    let text = std::str::from_utf8(contents.bytes()).map_err(|error| wrong("it must be UTF-8 text".to_owned()).because(error))?;
-    let root = match serde_saphyr::from_str_with_options::<Node>(text, options()) {
+    let empty = || Node { location: Location { line: 1, column: 1 }, value: Value::Null };
+    let root = match serde_saphyr::from_str_with_options::<Node>(text(contents)?, options(100_000)) {
         Ok(root) => root,
-        Err(Error::Eof { .. }) => Node { location: Location { line: 1, column: 1 }, value: Value::Null },
-        Err(error) => {
-            let message = match error.without_snippet() {
-                Error::MultipleDocuments { .. } => "it must be one document, and another begins here".to_owned(),
-                error => DefaultMessageFormatter.format_message(error).split_whitespace().collect::<Vec<_>>().join(" "),
-            };
-            return Err(match error.location() {
-                Some(location) => wrong(message).at(location.into()),
-                None => wrong(message),
-            });
-        }
+        Err(Error::Eof { .. }) => empty(),
+        Err(error) => return Err(describe(contents, &error)),
     };
+    unambiguous(contents, root)
+}
+
+/// Reads a file of any number of documents, one at a time and those that are empty left out.
+///
+/// # Errors
+///
+/// As [`parse`], for each document, or what `take` says.
+pub fn each_document(contents: &Contents, mut take: impl FnMut(Node) -> Result<(), ParseError>) -> Result<(), ParseError> {
+    // A list of 10,000 objects fits into one document.
+    const MAX_NODES: usize = 1_000_000;
+    let mut bytes = text(contents)?.as_bytes();
+    for document in serde_saphyr::read_with_options::<_, Node>(&mut bytes, options(MAX_NODES)) {
+        let document = document.map_err(|error| describe(contents, &error))?;
+        take(unambiguous(contents, document)?)?;
+    }
+    Ok(())
+}
+
+fn text(contents: &Contents) -> Result<&str, ParseError> {
+    let wrong = || ParseError::new("it must be UTF-8 text").in_file(contents.path());
+    std::str::from_utf8(contents.bytes()).map_err(|error| wrong().because(error))
+}
+
+fn describe(contents: &Contents, error: &Error) -> ParseError {
+    let message = match error.without_snippet() {
+        Error::MultipleDocuments { .. } => "it must be one document, and another begins here".to_owned(),
+        error => DefaultMessageFormatter.format_message(error).split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let wrong = ParseError::new(message).in_file(contents.path());
+    match error.location() {
+        Some(location) => wrong.at(location.into()),
+        None => wrong,
+    }
+}
+
+fn unambiguous(contents: &Contents, root: Node) -> Result<Node, ParseError> {
     match duplicate(&root) {
         Some((first, second)) => {
-            Err(wrong(format!("`{}` is here for the second time, after line {}", second.text, first.location.line)).at(second.location))
+            let message = format!("`{}` is here for the second time, after line {}", second.text, first.location.line);
+            Err(ParseError::new(message).in_file(contents.path()).at(second.location))
         }
         None => Ok(root),
     }
 }
 
-fn options() -> Options {
+fn options(max_nodes: usize) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             // Reading and dropping the tree recurses, on whatever stack the caller has.
             max_depth: 32,
             flow_nesting_limit: 32,
-            max_events: 200_000,
-            max_nodes: 100_000,
+            max_events: max_nodes * 2,
+            max_nodes: max_nodes,
+            max_documents: max_nodes,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 100_000,
@@ -282,6 +311,24 @@ mod tests {
             assert!(error.starts_with(place) && !error.contains('\n'), "{text:?}: {error}");
         }
         assert_eq!(read([0xff]).expect_err("refused"), "f.yaml: it must be UTF-8 text");
+    }
+
+    #[test]
+    fn many_documents_know_their_places() {
+        let read = |text: &str| {
+            let mut documents = Vec::new();
+            let ended = each_document(&Contents::new("f.yaml", text), |document| {
+                documents.push(document);
+                Ok(())
+            });
+            ended.map(|()| documents).map_err(|error| error.to_string())
+        };
+        let documents = read("# first\n---\na: 1\n---\n---\n# none\n---\nb:\n  c: 2\n").expect("documents");
+        let places: Vec<_> = documents.iter().map(|document| (shape(document), document.location.line)).collect();
+        assert_eq!(places, [("{a:1}".to_owned(), 3), ("{b:{c:2}}".to_owned(), 8)]);
+        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(read("a: 1\n---\nb: 1\nb: 2\n").expect_err("refused"), "f.yaml:4:1: `b` is here for the second time, after line 3");
+        assert_eq!(read(&"---\na: 1\n".repeat(20_000)).map(|documents| documents.len()), Ok(20_000));
     }
 
     #[test]
