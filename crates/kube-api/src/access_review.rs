@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::{Resource, api::authorization::v1::SubjectAccessReview};
+use k8s_openapi::{
+    Resource,
+    api::authorization::v1::{SelfSubjectAccessReview, SubjectAccessReview},
+};
 use request::{Attributes, ResourceAttributes, User};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,14 @@ pub(crate) const ACCESS_REVIEW: Kind = Kind {
     api_version: SubjectAccessReview::API_VERSION,
     path: "/apis/authorization.k8s.io/v1/subjectaccessreviews",
     permission: "create subjectaccessreviews.authorization.k8s.io",
+};
+
+/// Every authenticated user may.
+pub(crate) const SELF_REVIEW: Kind = Kind {
+    kind: SelfSubjectAccessReview::KIND,
+    api_version: SelfSubjectAccessReview::API_VERSION,
+    path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    permission: "create selfsubjectaccessreviews.authorization.k8s.io",
 };
 
 /// How much of an API server's explanation is kept.

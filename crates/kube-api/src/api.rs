@@ -1,6 +1,5 @@
 use std::{
     hash::{BuildHasher, RandomState},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -11,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     AccessVerdict, ApiError, ConnectError, Health, Lane, TokenVerdict,
-    access_review::{ACCESS_REVIEW, AccessSpec, AccessStatus},
-    connect::Way,
+    access_review::{ACCESS_REVIEW, AccessSpec, AccessStatus, SELF_REVIEW},
+    connect::{ApiSettings, Way},
     health::HealthRecord,
     limits::Limits,
     proxy_url::ProxyEnvironment,
@@ -20,19 +19,6 @@ use crate::{
     transport::{Failure, Retry, Transport},
     wire::Kind,
 };
-
-/// How to reach the API server.
-#[derive(Clone, Debug, Default)]
-pub struct ApiSettings {
-    /// `--kubeconfig`; without it the pod's ServiceAccount is used.
-    pub kubeconfig: Option<PathBuf>,
-    /// This program's name and version.
-    pub user_agent: String,
-    /// `--kube-api-qps`: calls a second. Unset or not above zero: no limit.
-    pub qps: Option<f32>,
-    /// `--kube-api-burst`: calls at once, where a rate is set. Unset or zero: 10.
-    pub burst: Option<u32>,
-}
 
 /// The API server. Shared by all requests; a fault in one call costs no other.
 #[derive(Debug)]
@@ -80,6 +66,18 @@ impl Api {
     /// There is no verdict before the deadline.
     pub async fn review_access(&self, user: &User, attributes: &Attributes, deadline: Instant) -> Result<AccessVerdict, ApiError> {
         let verdict = self.review(&ACCESS_REVIEW, &AccessSpec::new(user, attributes), Lane::Known, deadline).await;
+        self.recorded(verdict.and_then(AccessStatus::judge))
+    }
+
+    /// Asks whether this program itself may do something. A SelfSubjectAccessReview of `authorization.k8s.io/v1`.
+    ///
+    /// # Errors
+    ///
+    /// There is no verdict before the deadline.
+    pub async fn review_self(&self, attributes: &Attributes, deadline: Instant) -> Result<AccessVerdict, ApiError> {
+        let nobody = User::default();
+        let spec = AccessSpec::new(&nobody, attributes);
+        let verdict = self.review(&SELF_REVIEW, &spec, Lane::Known, deadline).await;
         self.recorded(verdict.and_then(AccessStatus::judge))
     }
 

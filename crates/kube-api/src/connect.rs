@@ -6,7 +6,20 @@ use std::{
 use http::{HeaderValue, header};
 use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use crate::{ConnectError, api::ApiSettings, error::describe_kubeconfig, proxy_url::ProxyEnvironment, token_file::TokenFile};
+use crate::{ConnectError, error::describe_kubeconfig, proxy_url::ProxyEnvironment, token_file::TokenFile};
+
+/// How to reach the API server.
+#[derive(Clone, Debug, Default)]
+pub struct ApiSettings {
+    /// `--kubeconfig`; without it the pod's ServiceAccount is used.
+    pub kubeconfig: Option<PathBuf>,
+    /// This program's name and version.
+    pub user_agent: String,
+    /// `--kube-api-qps`: calls a second. Unset or not above zero: no limit.
+    pub qps: Option<f32>,
+    /// `--kube-api-burst`: calls at once, where a rate is set. Unset or zero: 10.
+    pub burst: Option<u32>,
+}
 
 /// How to reach the API server, and as whom; nothing was sent yet.
 #[derive(Debug)]

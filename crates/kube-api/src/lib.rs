@@ -17,7 +17,8 @@ mod transport;
 mod wire;
 
 pub use access_review::AccessVerdict;
-pub use api::{Api, ApiSettings};
+pub use api::Api;
+pub use connect::ApiSettings;
 pub use error::{ApiError, ConnectError};
 pub use health::Health;
 pub use limits::Lane;
