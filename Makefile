@@ -23,6 +23,15 @@ build:
 release:
 	$(CARGO) build --release -p kube-rbac-proxy
 
+# Shows the proxy at work on this machine alone, and leaves it running until Ctrl-C.
+quickstart:
+	$(CARGO) build --release -p kube-rbac-proxy --bin kube-rbac-proxy --example quickstart-upstream
+	@sh examples/quickstart/run.sh $(or $(CARGO_TARGET_DIR),target)/release
+
+# Writes docs/flags.md from the table of flags.
+docs:
+	WRITE_DOCS=1 $(CARGO) test -p kube-rbac-proxy the_page_of_flags_is_the_table
+
 test: $(STEPS)
 	@echo "== all of: $(STEPS)"
 

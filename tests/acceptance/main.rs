@@ -13,6 +13,7 @@ mod forwarding;
 mod headers;
 mod limits;
 mod listeners;
+mod no_cluster;
 mod program;
 mod raw_http2;
 mod scene;

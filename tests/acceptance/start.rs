@@ -192,8 +192,6 @@ async fn what_is_not_supported_yet_is_refused_by_name() {
         "--oidc-groups-prefix=oidc:",
         "--oidc-sign-alg=ES256",
         "--oidc-ca-file=/ca.crt",
-        "--allow-paths=/metrics",
-        "--ignore-paths=/healthz",
         "--upstream-force-h2c",
         "--upstream-client-cert-file=/tls.crt",
         "--upstream-client-key-file=/tls.key",

@@ -11,6 +11,7 @@
 
 mod access;
 mod certificates;
+mod check;
 mod counts;
 mod identity;
 mod outage;

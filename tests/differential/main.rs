@@ -11,6 +11,7 @@ mod credentials;
 mod forwarding;
 mod identity;
 mod listeners;
+mod path_lists;
 mod paths;
 mod replies;
 mod rows;
@@ -24,16 +25,28 @@ use rows::Rows;
 
 /// Flags that the Go program does not have.
 const OWN_FLAGS: &[&str] = &[
+    "as",
+    "as-group",
+    "as-uid",
+    "authentication-methods",
     "authentication-token-webhook-cache-ttl",
+    "authorization-mode",
     "authorization-webhook-cache-authorized-ttl",
     "authorization-webhook-cache-unauthorized-ttl",
     "compat-api-errors",
     "idle-timeout",
     "log-format",
     "max-header-bytes",
+    "method",
+    "output",
+    "path",
+    "rbac-manifests",
     "read-header-timeout",
+    "reviews",
     "shutdown-grace",
+    "strict",
     "tls-handshake-timeout",
+    "token-auth-file",
 ];
 
 #[tokio::test]
@@ -54,6 +67,11 @@ async fn requests_are_authorized_alike() {
 #[tokio::test]
 async fn paths_are_read_alike() {
     run::run(&paths::groups()).await;
+}
+
+#[tokio::test]
+async fn path_lists_mean_alike() {
+    run::run(&path_lists::groups()).await;
 }
 
 #[tokio::test]
@@ -121,6 +139,7 @@ fn all_groups() -> Vec<Group> {
         credentials::groups(),
         certificates::groups(),
         attributes::groups(),
+        path_lists::groups(),
         paths::groups(),
         identity::groups(),
         forwarding::groups(),

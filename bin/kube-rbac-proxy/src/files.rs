@@ -1,68 +1,58 @@
-use std::{convert::Infallible, fs, sync::Arc, time::Duration};
+mod deciding;
+
+use std::{
+    convert::Infallible,
+    fs,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use kube_api::{Api, Health};
 use observe::Metrics;
 use proxy::{Drain, Readiness, StatusLine};
-use request::ResourceAttributes;
-use settings::{ClientCa, ConfigFile, Reload, Reloadable, ServingPair, UpstreamRoots, Watched, watch};
+use settings::{Reload, Reloadable, ServingPair, UpstreamRoots, Watched, watch};
 
-use crate::{program::now, settings::Sources};
+pub(crate) use self::deciding::DecidingFiles;
+use self::deciding::{open, said};
+use crate::settings::Sources;
 
-/// How often authorities are looked at.
-const AUTHORITIES_INTERVAL: Duration = Duration::from_secs(2);
+/// How often everything but the serving pair is looked at.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// All that was read from files, and follows them.
 pub(crate) struct Files {
     pub(crate) serving: Arc<Watched<ServingPair>>,
-    pub(crate) client_ca: Option<Arc<Watched<ClientCa>>>,
     pub(crate) upstream_roots: Option<Arc<Watched<UpstreamRoots>>>,
-    config: Option<Arc<Watched<ConfigFile>>>,
+    pub(crate) deciding: DecidingFiles,
 }
 
 impl Files {
     /// Opens each file that a flag names; all that are of no use are named among `errors`.
     pub(crate) fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
-        let mut failed = |why: &dyn std::error::Error| errors.push(why.to_string());
-        let serving = match sources.pair {
-            Some((certificate, key)) => {
-                ServingPair::open("--tls-cert-file, --tls-private-key-file", certificate, key).map_err(|why| failed(&why))
-            }
-            None => self_signed().map_err(|why| failed(&why)),
+        let serving = match &sources.pair {
+            Some((certificate, key)) => ServingPair::open("--tls-cert-file, --tls-private-key-file", certificate.clone(), key.clone())
+                .map_err(|why| why.to_string()),
+            None => self_signed().map_err(|why| why.to_string()),
         };
-        let client_ca = sources.client_ca.map(|path| ClientCa::open("--client-ca-file", path).map_err(|why| failed(&why)));
-        let upstream_roots = sources.upstream_ca.map(|path| UpstreamRoots::open("--upstream-ca-file", path).map_err(|why| failed(&why)));
-        let config = sources.config.map(|path| ConfigFile::open("--config-file", path).map_err(|why| failed(&why)));
-        Some(Self {
-            serving: serving.ok()?,
-            client_ca: client_ca.transpose().ok()?,
-            upstream_roots: upstream_roots.transpose().ok()?,
-            config: config.transpose().ok()?,
-        })
-    }
-
-    /// What every request is about, if the configuration says so.
-    pub(crate) fn resource(&self) -> Option<ResourceAttributes> {
-        let config = self.config.as_ref()?.current();
-        let given = config.resource_attributes.as_ref()?;
-        Some(ResourceAttributes { verb: given.verb.clone().unwrap_or_default(), ..given.attributes.clone() })
+        let serving = serving.map_err(|why| errors.push(why));
+        let upstream_roots = open(sources.upstream_ca.clone(), |path| UpstreamRoots::open("--upstream-ca-file", path), errors);
+        let deciding = DecidingFiles::open(sources, errors);
+        Some(Self { serving: serving.ok()?, upstream_roots: upstream_roots?, deciding: deciding? })
     }
 
     /// Says what is doubtful in today's files.
     pub(crate) fn warn(&self, metrics: &Metrics) {
-        let pair = self.serving.current();
-        metrics.certificate_not_after("serving", pair.not_after);
-        if let Some(warning) = pair.warning(now()) {
-            tracing::warn!(flag = "--tls-cert-file", "{warning}");
+        metrics.certificate_not_after("serving", self.serving.current().not_after);
+        for doubt in self.doubts() {
+            tracing::warn!("{doubt}");
         }
-        for warning in self.config.iter().flat_map(|config| config.current().warnings.clone()) {
-            tracing::warn!(flag = "--config-file", "{warning}");
-        }
-        for skipped in self.client_ca.iter().flat_map(|ca| ca.current().skipped.clone()) {
-            tracing::warn!(flag = "--client-ca-file", "{skipped}");
-        }
-        for skipped in self.upstream_roots.iter().flat_map(|roots| roots.current().skipped.clone()) {
-            tracing::warn!(flag = "--upstream-ca-file", "{skipped}");
-        }
+    }
+
+    /// What is doubtful in today's files, each with the flag that names them.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let pair = self.serving.current().warning(now()).map(|warning| format!("--tls-cert-file: {warning}"));
+        let skipped = self.upstream_roots.iter().flat_map(|roots| said("--upstream-ca-file", &roots.current().skipped));
+        pair.into_iter().chain(skipped).chain(self.deciding.doubts()).collect()
     }
 
     /// Looks at the files for ever.
@@ -83,9 +73,9 @@ impl Files {
     }
 
     /// What `/readyz` shows of the files and of the API server.
-    pub(crate) fn readiness(&self, drain: Drain, api: Arc<Api>) -> Readiness {
+    pub(crate) fn readiness(&self, drain: Drain, api: Option<Arc<Api>>) -> Readiness {
         let serving = Arc::clone(&self.serving);
-        let followed = self.followed(AUTHORITIES_INTERVAL);
+        let followed = self.followed(INTERVAL);
         Readiness::new(drain, move || {
             let pair = serving.current();
             let certificate = StatusLine {
@@ -98,7 +88,8 @@ impl Files {
                 let detail = status.last_error.clone().unwrap_or_else(|| format!("read {} s ago", status.age.as_secs()));
                 StatusLine { name: entry.subject(), ok: status.last_error.is_none(), detail }
             });
-            [certificate, api_line(&api.health())].into_iter().chain(files).collect()
+            let api = api.iter().map(|api| api_line(&api.health()));
+            [certificate].into_iter().chain(api).chain(files).collect()
         })
     }
 
@@ -107,8 +98,8 @@ impl Files {
         if !self.serving.subject().is_empty() {
             entries.push((pair_interval, Arc::clone(&self.serving) as Arc<dyn Reloadable>));
         }
-        entries.extend(self.client_ca.iter().map(|ca| (AUTHORITIES_INTERVAL, Arc::clone(ca) as Arc<dyn Reloadable>)));
-        entries.extend(self.upstream_roots.iter().map(|roots| (AUTHORITIES_INTERVAL, Arc::clone(roots) as Arc<dyn Reloadable>)));
+        let roots = self.upstream_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
+        entries.extend(roots.into_iter().chain(self.deciding.followed()).map(|entry| (INTERVAL, entry)));
         entries
     }
 }
@@ -126,4 +117,10 @@ fn self_signed() -> Result<Arc<Watched<ServingPair>>, settings::serving::SelfSig
     tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     ServingPair::self_signed(&[host.trim().to_owned()]).map(Watched::fixed)
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -31,6 +31,8 @@ enum Section {
     Identity,
     Oidc,
     Global,
+    Explain,
+    Check,
     Ignored,
 }
 
@@ -67,8 +69,14 @@ pub(crate) struct Options {
     pub(crate) upstream_ca_file: String,
     pub(crate) client_ca_file: String,
     pub(crate) auth_token_audiences: Vec<String>,
+    pub(crate) authentication_methods: Vec<String>,
+    pub(crate) token_auth_file: String,
     pub(crate) authentication_token_webhook_cache_ttl: GoDuration,
     pub(crate) config_file: String,
+    pub(crate) allow_paths: Vec<String>,
+    pub(crate) ignore_paths: Vec<String>,
+    pub(crate) authorization_mode: Vec<String>,
+    pub(crate) rbac_manifests: Vec<String>,
     pub(crate) authorization_webhook_cache_authorized_ttl: GoDuration,
     pub(crate) authorization_webhook_cache_unauthorized_ttl: GoDuration,
     pub(crate) compat_api_errors: bool,
@@ -83,6 +91,31 @@ pub(crate) struct Options {
     pub(crate) log_format: String,
     pub(crate) help: bool,
     pub(crate) version: Version,
+    pub(crate) explain: ExplainOptions,
+    pub(crate) strict: bool,
+}
+
+/// What `explain` is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExplainOptions {
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) uid: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) output: String,
+    pub(crate) reviews: String,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Serve, which has no name.
+    Serve,
+    /// `explain`: say what would become of a request.
+    Explain,
+    /// `check`: say what is wrong and what is unwise.
+    Check,
 }
 
 /// `--version`.
@@ -99,6 +132,7 @@ pub(crate) enum Version {
 /// A command line that was read, with all that is wrong about it.
 #[derive(Debug)]
 pub(crate) struct CommandLine {
+    pub(crate) command: Command,
     pub(crate) options: Options,
     /// Flags without effect that were used.
     pub(crate) ignored: Vec<&'static str>,
@@ -107,13 +141,21 @@ pub(crate) struct CommandLine {
 
 impl CommandLine {
     /// Reads the arguments that follow the program's name.
-    pub(crate) fn read(arguments: Vec<String>) -> Self {
+    pub(crate) fn read(mut arguments: Vec<String>) -> Self {
+        let command = match arguments.first().map(String::as_str) {
+            Some("explain") => Command::Explain,
+            Some("check") => Command::Check,
+            _ => Command::Serve,
+        };
+        if command != Command::Serve {
+            arguments.remove(0);
+        }
         let Respelled { flags, positional, faults } = respell(arguments, long, short);
         let mut errors: Vec<String> = faults.iter().map(ToString::to_string).collect();
         errors.extend(positional.iter().map(|argument| {
             format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", go_compat::quote(argument))
         }));
-        let mut line = Self { options: Options::default(), ignored: Vec::new(), errors };
+        let mut line = Self { command, options: Options::default(), ignored: Vec::new(), errors };
         for given in flags {
             if let Some(flag) = FLAGS.iter().find(|flag| flag.name == given.name) {
                 line.take(flag, &given.value);
@@ -124,6 +166,10 @@ impl CommandLine {
 
     fn take(&mut self, flag: &'static Flag, value: &str) {
         let name = flag.spelled();
+        let (section, owner) = (flag.section, self.command);
+        if (section == Section::Explain && owner != Command::Explain) || (section == Section::Check && owner != Command::Check) {
+            return self.errors.push(format!("{name} is a flag of `kube-rbac-proxy {}`", section.title().to_lowercase()));
+        }
         if let Err(why) = flag.field.set(&mut self.options, value) {
             return self.errors.push(format!("{name}: {why}"));
         }
@@ -152,7 +198,11 @@ impl Flag {
 impl Options {
     /// Each flag with its value, in klog's words for the start of a Kubernetes program.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let shown = FLAGS.iter().filter(|flag| matches!(flag.standing, Standing::Obeyed(_)) && flag.name != "help");
+        let is_shown = |flag: &&Flag| {
+            let of_serving = !matches!(flag.section, Section::Explain | Section::Check) && flag.name != "help";
+            of_serving && matches!(flag.standing, Standing::Obeyed(_))
+        };
+        let shown = FLAGS.iter().filter(is_shown);
         shown.map(|flag| format!("FLAG: --{}={}", flag.name, go_compat::quote(&flag.field.show(self))))
     }
 }
@@ -164,6 +214,7 @@ fn long(name: &str) -> Option<Known> {
 fn short(letter: char) -> Option<Known> {
     match letter {
         'h' => long("help"),
+        'o' => long("output"),
         'v' => long("v"),
         _ => None,
     }
@@ -223,8 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn commands_have_flags_of_their_own() {
+        let line = read(&["explain", "--as=alice", "--as-group=a", "--as-group=b", "-o", "json", "--rbac-manifests=x"]);
+        assert_eq!((line.command, &line.errors), (Command::Explain, &vec![]));
+        let explain = &line.options.explain;
+        let said = (explain.user.as_str(), explain.groups.as_slice(), explain.output.as_str(), explain.method.as_str());
+        assert_eq!(said, ("alice", &["a".to_owned(), "b".to_owned()][..], "json", "GET"));
+        assert_eq!(read(&["--as=alice"]).errors, ["--as is a flag of `kube-rbac-proxy explain`"]);
+        assert_eq!(read(&["explain", "--strict"]).errors, ["--strict is a flag of `kube-rbac-proxy check`"]);
+        assert_eq!(read(&["check", "--strict"]).errors, [""; 0]);
+    }
+
+    #[test]
     fn what_is_refused_may_be_given_without_effect() {
-        let line = read(&["--allow-paths=", "--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
+        let line =
+            read(&["--upstream-client-cert-file=", "--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
         assert_eq!((line.errors, line.ignored), (vec![], vec![]));
     }
 

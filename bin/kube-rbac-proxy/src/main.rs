@@ -3,8 +3,11 @@
 //! Flags become settings, settings open files, and then a gate, an upstream and listeners are put together. Nothing is
 //! bound before everything is known to be right.
 
+mod check;
+mod explain;
 mod files;
 mod flags;
+mod gate;
 mod program;
 mod serve;
 mod settings;
@@ -16,7 +19,7 @@ use std::{
     process::ExitCode,
 };
 
-use flags::{CommandLine, Version};
+use flags::{Command, CommandLine, Version};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
@@ -35,16 +38,23 @@ fn main() -> ExitCode {
             Version::Run | Version::Changed => {}
         }
     }
-    match program::run(line) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(errors) => {
-            let mut stderr = io::stderr().lock();
-            for error in errors {
-                // There is nowhere to tell that standard error is gone.
-                let _ = writeln!(stderr, "Error: {error}");
-            }
-            ExitCode::FAILURE
-        }
+    let ended = match line.command {
+        Command::Serve => program::run(line).map(|()| ExitCode::SUCCESS),
+        Command::Explain => explain::run(line),
+        Command::Check => check::run(line),
+    };
+    ended.unwrap_or_else(|errors| {
+        complain("Error", &errors);
+        ExitCode::FAILURE
+    })
+}
+
+/// Says on standard error what is wrong, a line each.
+fn complain(what: &str, texts: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for text in texts {
+        // There is nowhere to tell that standard error is gone.
+        let _ = writeln!(stderr, "{what}: {text}");
     }
 }
 

@@ -1,22 +1,18 @@
-use std::{
-    env,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{env, sync::Arc};
 
-use auth::{GateSettings, RequestGate};
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
 use proxy::{
     Drain, DrainTrigger, Endpoints, ManagedHeaders, Road,
     upstream::{Upstream, client_config},
 };
-use tokio::runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     VERSION,
     files::Files,
     flags::{CommandLine, Options, Version},
+    gate,
     serve::{self, Handlers},
     settings::{self, Checked, Settings, Sources},
     signals::Signals,
@@ -24,7 +20,7 @@ use crate::{
 
 /// Runs until a signal ends it well, or says all that is wrong.
 pub(crate) fn run(line: CommandLine) -> Result<(), Vec<String>> {
-    let CommandLine { options, ignored, mut errors } = line;
+    let CommandLine { options, ignored, mut errors, .. } = line;
     let metrics = Metrics::new("kube_rbac_proxy", VERSION);
     let format = settings::log_format(&options).unwrap_or_else(|why| {
         errors.push(why);
@@ -33,10 +29,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), Vec<String>> {
     let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
     let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
         .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| vec![format!("the system gives no event queue: {why}")])?;
+    let runtime = runtime()?;
 
     let Checked { sources, settings, warnings, errors: found } = settings::check(&options);
     errors.extend(found);
@@ -45,6 +38,11 @@ pub(crate) fn run(line: CommandLine) -> Result<(), Vec<String>> {
     // A name that is being resolved has a thread of its own, and need not be waited for.
     runtime.shutdown_background();
     result
+}
+
+/// One thread for everything that waits.
+pub(crate) fn runtime() -> Result<Runtime, Vec<String>> {
+    Builder::new_current_thread().enable_all().build().map_err(|why| vec![format!("the system gives no event queue: {why}")])
 }
 
 fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32) {
@@ -68,9 +66,9 @@ fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32)
 
 /// Opens everything, and serves if nothing is wrong with any of it.
 async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<String>, metrics: Arc<Metrics>) -> Result<(), Vec<String>> {
-    let api = Api::connect(sources.api.clone()).await.map(Arc::new).map_err(|why| errors.push(why.to_string()));
+    let api = gate::connect(&sources, &mut errors).await;
     let files = Files::open(sources, &mut errors);
-    let (Some(settings), Some(files), Ok(api)) = (settings, files, api) else { return Err(errors) };
+    let (Some(settings), Some(files), Some(api)) = (settings, files, api) else { return Err(errors) };
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -78,7 +76,7 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     files.warn(&metrics);
 
     let (trigger, drain) = DrainTrigger::new();
-    let handlers = handlers(&settings, &files, &api, &metrics, &drain).map_err(|why| vec![why])?;
+    let handlers = handlers(&settings, &files, api, &metrics, &drain).map_err(|why| vec![why])?;
     let signals = Signals::open();
     let serving = serve::bind(&settings, &files, drain, &metrics).await?;
     tokio::select! {
@@ -89,29 +87,17 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
 }
 
 /// What is behind the listeners: the road of requests, and the program's own endpoints.
-fn handlers(settings: &Settings, files: &Files, api: &Arc<Api>, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
+fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
     let identity = &settings.identity;
-    let gate = RequestGate::new(GateSettings {
-        client_ca: files.client_ca.clone(),
-        audiences: settings.audiences.clone(),
-        api: Arc::clone(api),
-        resource: files.resource(),
-        identity: identity.enabled.then(|| identity.headers.clone()),
-        compat_api_errors: settings.compat_api_errors,
-        token_ttl: settings.ttls.token,
-        allow_ttl: settings.ttls.allow,
-        deny_ttl: settings.ttls.deny,
-        metrics: Arc::clone(metrics),
-    })
-    .map_err(|why| why.to_string())?;
+    let headers = identity.enabled.then(|| identity.headers.clone());
+    let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
     let tls = match settings.upstream.secure {
         true => Some(client_config(files.upstream_roots.clone()).map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?),
         false => None,
     };
     let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);
     let upstream = Upstream::new(settings.upstream.address.clone(), tls.map(Arc::new), managed);
-    let endpoints =
-        Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), Arc::clone(api)) };
+    let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
     Ok(Handlers { road: Arc::new(Road { gate, upstream, metrics: Arc::clone(metrics) }), endpoints: Arc::new(endpoints) })
 }
 
@@ -126,10 +112,4 @@ fn warn_of_proxy_environment(settings: &Settings) {
     {
         tracing::warn!("{name} is not used for the upstream: it is connected to directly");
     }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,6 @@
 //! From flags to settings: each value checked, alone and beside the others, before anything is opened.
 
+mod deciders;
 mod tls;
 mod upstream;
 
@@ -11,9 +12,13 @@ use http::{HeaderName, HeaderValue, header};
 use kube_api::ApiSettings;
 use observe::Format;
 use proxy::{Http2, Limits};
+use settings::PathLists;
 
-pub(crate) use self::tls::TlsSettings;
-pub(crate) use self::upstream::UpstreamSettings;
+pub(crate) use self::{
+    deciders::{Deciders, Method, Mode},
+    tls::TlsSettings,
+    upstream::UpstreamSettings,
+};
 use crate::{VERSION, flags::Options};
 
 /// What the program does, finished but for what files say.
@@ -26,10 +31,18 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) grace: Duration,
     pub(crate) upstream: UpstreamSettings,
+    pub(crate) deciding: Deciding,
+    pub(crate) identity: Identity,
+}
+
+/// How requests are decided, finished but for what files say.
+#[derive(Debug)]
+pub(crate) struct Deciding {
+    pub(crate) deciders: Deciders,
+    pub(crate) paths: PathLists,
     pub(crate) audiences: Vec<String>,
     pub(crate) compat_api_errors: bool,
     pub(crate) ttls: Ttls,
-    pub(crate) identity: Identity,
 }
 
 /// Where requests come in.
@@ -48,7 +61,10 @@ pub(crate) struct Sources {
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) upstream_ca: Option<PathBuf>,
     pub(crate) config: Option<PathBuf>,
-    pub(crate) api: ApiSettings,
+    pub(crate) tokens: Option<PathBuf>,
+    pub(crate) manifests: Vec<PathBuf>,
+    /// `None`: nobody needs to ask the API server.
+    pub(crate) api: Option<ApiSettings>,
 }
 
 /// How long answers of the API server count.
@@ -66,11 +82,11 @@ pub(crate) struct Identity {
     pub(crate) enabled: bool,
 }
 
-/// What came of the check: settings, if nothing was wrong.
+/// What came of a check: settings, if nothing was wrong.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct Checked<T = Settings> {
     pub(crate) sources: Sources,
-    pub(crate) settings: Option<Settings>,
+    pub(crate) settings: Option<T>,
     pub(crate) warnings: Vec<String>,
     pub(crate) errors: Vec<String>,
 }
@@ -84,9 +100,19 @@ struct Findings {
 
 /// Checks everything that can be checked without opening a file.
 pub(crate) fn check(options: &Options) -> Checked {
+    checked(options, read)
+}
+
+/// [`check`] for what decides about requests, which need not arrive or go anywhere.
+pub(crate) fn check_deciding(options: &Options) -> Checked<Deciding> {
+    checked(options, |_, deciding, _| Some(deciding))
+}
+
+fn checked<T>(options: &Options, rest: impl FnOnce(&Options, Deciding, &mut Findings) -> Option<T>) -> Checked<T> {
     let mut findings = Findings::default();
-    let sources = sources(options, &mut findings);
-    let settings = read(options, &mut findings);
+    let deciding = deciding(options, &mut findings);
+    let sources = sources(options, &deciding.deciders, &mut findings);
+    let settings = rest(options, deciding, &mut findings);
     let Findings { warnings, errors } = findings;
     Checked { sources, settings: settings.filter(|_| errors.is_empty()), warnings, errors }
 }
@@ -100,7 +126,7 @@ pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
     }
 }
 
-fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
+fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Option<Settings> {
     let listeners = listeners(options, findings);
     let reload_interval = time("tls-reload-interval", options.tls_reload_interval, findings);
     let tls = tls::read(options, findings);
@@ -108,28 +134,25 @@ fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
     let limits = limits(options, findings);
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
     let upstream = upstream::read(options, findings);
+    let identity = identity(options, findings);
+    Some(Settings { listeners, reload_interval, tls, http2, limits, grace, upstream: upstream?, deciding, identity: identity? })
+}
+
+fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
+    let deciders = deciders::read(options, findings);
+    if options.auth_token_audiences.iter().any(String::is_empty) {
+        findings.error("--auth-token-audiences: an audience is empty: write each between commas");
+    }
+    let paths = PathLists::parse(&options.allow_paths, &options.ignore_paths).unwrap_or_else(|errors| {
+        findings.errors.extend(errors);
+        PathLists::default()
+    });
     let ttls = Ttls {
         token: time("authentication-token-webhook-cache-ttl", options.authentication_token_webhook_cache_ttl, findings),
         allow: time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings),
         deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
     };
-    let identity = identity(options, findings);
-    if options.auth_token_audiences.iter().any(String::is_empty) {
-        findings.error("--auth-token-audiences: an audience is empty: write each between commas");
-    }
-    Some(Settings {
-        listeners,
-        reload_interval,
-        tls,
-        http2,
-        limits,
-        grace,
-        upstream: upstream?,
-        audiences: options.auth_token_audiences.clone(),
-        compat_api_errors: options.compat_api_errors,
-        ttls,
-        identity: identity?,
-    })
+    Deciding { deciders, paths, audiences: options.auth_token_audiences.clone(), compat_api_errors: options.compat_api_errors, ttls }
 }
 
 fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
@@ -161,13 +184,15 @@ fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
     Listeners { secure, insecure, endpoints }
 }
 
-fn sources(options: &Options, findings: &mut Findings) -> Sources {
+fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {
     Sources {
         pair: pair(options, findings),
         client_ca: path(&options.client_ca_file),
         upstream_ca: path(&options.upstream_ca_file),
         config: path(&options.config_file),
-        api: api(options, findings),
+        tokens: path(&options.token_auth_file).filter(|_| deciders.methods.contains(&Method::TokenFile)),
+        manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),
+        api: deciders.need_api().then(|| api(options, findings)),
     }
 }
 

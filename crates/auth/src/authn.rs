@@ -5,9 +5,13 @@ mod jwt;
 mod subject;
 mod x509;
 
+use std::sync::Arc;
+
 use request::{CanonicalRequest, Peer, Reason, User};
+use settings::{TokenAuthFile, Watched};
 use tokio::time::Instant;
 
+use self::bearer::{Credential, credential};
 pub(crate) use self::{bearer::Bearer, x509::X509};
 use crate::failure::Failure;
 
@@ -21,6 +25,8 @@ pub(crate) enum Authenticator {
     X509(X509),
     /// By bearer token, reviewed by the API server.
     Bearer(Bearer),
+    /// By bearer token, from a file.
+    TokenFile(Arc<Watched<TokenAuthFile>>),
 }
 
 /// What an authenticator says.
@@ -44,6 +50,14 @@ impl Authenticator {
                 Err(why) => Opinion::Rejected { reason: Reason::CertificateRejected, why },
             },
             Self::Bearer(bearer) => bearer.authenticate(request.headers(), deadline).await,
+            Self::TokenFile(file) => match credential(request.headers()) {
+                Credential::None => Opinion::None,
+                Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
+                Credential::Token(token) => match file.current().user(token) {
+                    Some(user) => Opinion::User(user.clone()),
+                    None => rejected_token("the token is not in the file of tokens".to_owned()),
+                },
+            },
         }
     }
 
@@ -52,6 +66,7 @@ impl Authenticator {
         match self {
             Self::X509(_) => "x509",
             Self::Bearer(_) => "token_review",
+            Self::TokenFile(_) => "token_file",
         }
     }
 }
@@ -68,6 +83,10 @@ impl Opinion {
     }
 }
 
+fn rejected_token(why: String) -> Opinion {
+    Opinion::Rejected { reason: Reason::TokenRejected, why }
+}
+
 /// What Kubernetes' union of authenticators does (`k8s.io/apiserver/pkg/authentication/request/union`): the first user
 /// counts, and an error is said only when there is none.
 #[derive(Default)]
@@ -81,7 +100,7 @@ impl Union {
     /// Takes an opinion in; the user it may have ends the round.
     pub(crate) fn take(&mut self, opinion: Opinion) -> Option<User> {
         match opinion {
-            Opinion::User(user) => return Some(with_authenticated(user)),
+            Opinion::User(user) => return Some(as_authenticated(user)),
             Opinion::None => {}
             Opinion::Rejected { reason, why } => {
                 self.rejected.get_or_insert(reason);
@@ -103,7 +122,7 @@ impl Union {
 }
 
 /// `AuthenticatedGroupAdder` of `k8s.io/apiserver/pkg/authentication/group`.
-fn with_authenticated(mut user: User) -> User {
+pub(crate) fn as_authenticated(mut user: User) -> User {
     let has_one = user.groups.iter().any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED);
     if user.name != ANONYMOUS && !has_one {
         user.groups.push(AUTHENTICATED.to_owned());
@@ -117,7 +136,7 @@ mod tests {
 
     fn groups(name: &str, groups: &[&str]) -> Vec<String> {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        with_authenticated(User { name: name.into(), groups, ..User::default() }).groups
+        as_authenticated(User { name: name.into(), groups, ..User::default() }).groups
     }
 
     #[test]

@@ -1,9 +1,76 @@
 //! May the user do this: what is asked, and who is asked about it.
 
 mod attributes;
+mod manifests;
+mod policy;
 mod review;
 
+use std::sync::Arc;
+
+use request::{Attributes, User};
+use settings::Watched;
+use tokio::time::Instant;
+
+pub use self::policy::Policy;
 pub(crate) use self::{
     attributes::attributes,
     review::{Opinion, Review},
 };
+
+/// One who may be asked for permission.
+pub(crate) enum Authorizer {
+    /// RBAC, evaluated here.
+    Rbac(Arc<Watched<Policy>>),
+    /// The API server.
+    Review(Review),
+}
+
+impl Authorizer {
+    pub(crate) async fn authorize(&self, user: &User, asked: &Attributes, deadline: Instant) -> Opinion {
+        match self {
+            Self::Rbac(policy) => policy.current().authorize(user, asked),
+            Self::Review(review) => review.authorize(user, asked, deadline).await,
+        }
+    }
+
+    /// [`Authorizer::authorize`], and the `status.reason` of a SubjectAccessReview.
+    pub(crate) async fn judge(&self, user: &User, asked: &Attributes, deadline: Instant) -> (Opinion, String) {
+        match self {
+            Self::Rbac(policy) => policy.current().judge(user, asked),
+            Self::Review(_) => self.explain(user, asked, deadline).await,
+        }
+    }
+
+    /// [`Authorizer::authorize`], and why in words for a person.
+    pub(crate) async fn explain(&self, user: &User, asked: &Attributes, deadline: Instant) -> (Opinion, String) {
+        match self {
+            Self::Rbac(policy) => policy.current().explain(user, asked),
+            Self::Review(review) => {
+                let opinion = review.authorize(user, asked, deadline).await;
+                let reason = match &opinion {
+                    Opinion::Allow => "the API server allows it".to_owned(),
+                    Opinion::Deny(why) | Opinion::None(why) if why.is_empty() => "the API server does not allow it".to_owned(),
+                    Opinion::Deny(why) | Opinion::None(why) => why.clone(),
+                    Opinion::Failed(failure) => failure.detail.clone(),
+                };
+                (opinion, reason)
+            }
+        }
+    }
+
+    /// The metric's label.
+    pub(crate) fn mode(&self) -> &'static str {
+        match self {
+            Self::Rbac(_) => "rbac",
+            Self::Review(_) => "review",
+        }
+    }
+
+    /// As `--authorization-mode` has it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Rbac(_) => "RBAC",
+            Self::Review(_) => "Webhook",
+        }
+    }
+}

@@ -2,46 +2,74 @@ use std::{sync::Arc, time::Duration};
 
 use kube_api::Api;
 use observe::Metrics;
-use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, Peer, Reads, Reason, Refusal, ResourceAttributes, User};
-use settings::{ClientCa, Watched};
+use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, ResourceAttributes, User};
+use settings::{ClientCa, PathLists, TokenAuthFile, Watched};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::{
     IdentityHeaders,
     authn::{Authenticator, Bearer, Union, X509},
-    authz::{Opinion, Review, attributes},
+    authz::{Authorizer, Opinion, Policy, Review, attributes},
     clock::{Clock, SystemClock},
     failure::Failure,
     keys::Keys,
 };
 
 /// For all calls to the API server that one request causes.
-const API_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const API_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How requests are decided.
 #[derive(Clone, Debug)]
 pub struct GateSettings {
-    /// `--client-ca-file`; without it client certificates are not looked at.
-    pub client_ca: Option<Arc<Watched<ClientCa>>>,
-    /// `--auth-token-audiences`; none: the API server's own.
-    pub audiences: Vec<String>,
-    /// Where tokens and permissions are reviewed.
-    pub api: Arc<Api>,
+    /// Who says who is asking, in order.
+    pub methods: Vec<Method>,
+    /// Who says whether he may, in order.
+    pub modes: Vec<Mode>,
+    /// `--allow-paths` and `--ignore-paths`.
+    pub paths: PathLists,
     /// `resourceAttributes` of the config file; an empty verb: the method's. `None`: requests are about their path.
     pub resource: Option<ResourceAttributes>,
     /// `--auth-header-*`; `None`: the upstream is not told who asks.
     pub identity: Option<IdentityHeaders>,
     /// `--compat-api-errors`: when the API server cannot be asked, 401 and 500 instead of 503.
     pub compat_api_errors: bool,
-    /// How long a valid token counts, and no longer than it says itself.
-    pub token_ttl: Duration,
-    /// How long an allowance counts.
-    pub allow_ttl: Duration,
-    /// How long a denial counts.
-    pub deny_ttl: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// A way to tell who is asking.
+#[derive(Clone, Debug)]
+pub enum Method {
+    /// By client certificate.
+    X509(Arc<Watched<ClientCa>>),
+    /// By bearer token, which the API server reviews.
+    TokenReview {
+        /// Where.
+        api: Arc<Api>,
+        /// `--auth-token-audiences`; none: the API server's own.
+        audiences: Vec<String>,
+        /// How long a valid token counts, and no longer than it says itself.
+        ttl: Duration,
+    },
+    /// By bearer token, of which a file knows the user.
+    TokenFile(Arc<Watched<TokenAuthFile>>),
+}
+
+/// A way to tell what a user may do.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The API server is asked.
+    Webhook {
+        /// Where.
+        api: Arc<Api>,
+        /// How long an allowance counts.
+        allow_ttl: Duration,
+        /// How long a denial counts.
+        deny_ttl: Duration,
+    },
+    /// RBAC, evaluated here.
+    Rbac(Arc<Watched<Policy>>),
 }
 
 /// Why a gate cannot be made.
@@ -56,6 +84,7 @@ pub enum GateError {
 pub struct RequestGate {
     deciders: Arc<Deciders>,
     reads: Reads,
+    paths: PathLists,
     resource: Option<ResourceAttributes>,
     identity: Option<IdentityHeaders>,
 }
@@ -63,7 +92,7 @@ pub struct RequestGate {
 /// Who is asked, with all that they remember; shared by gates.
 struct Deciders {
     authenticators: Vec<Authenticator>,
-    review: Review,
+    authorizers: Vec<Authorizer>,
     compat_api_errors: bool,
     metrics: Arc<Metrics>,
 }
@@ -80,26 +109,66 @@ impl RequestGate {
     /// caches: for the program's own endpoints.
     #[must_use]
     pub fn for_paths(&self) -> Self {
-        Self { deciders: Arc::clone(&self.deciders), reads: reads(None), resource: None, identity: None }
+        Self {
+            deciders: Arc::clone(&self.deciders),
+            reads: Reads { path: true },
+            paths: PathLists::default(),
+            resource: None,
+            identity: None,
+        }
     }
 
     fn with_clock(settings: GateSettings, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
-        let GateSettings { client_ca, audiences, api, resource, identity, compat_api_errors, token_ttl, allow_ttl, deny_ttl, metrics } =
-            settings;
+        let GateSettings { methods, modes, paths, resource, identity, compat_api_errors, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
-        let x509 = client_ca.map(|authorities| Authenticator::X509(X509::new(authorities, Arc::clone(&clock))));
-        let bearer = Bearer::new(Arc::clone(&api), audiences, token_ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
-        let authenticators = x509.into_iter().chain([Authenticator::Bearer(bearer)]).collect();
-        let review = Review::new(api, allow_ttl, deny_ttl, keys, clock, Arc::clone(&metrics));
-        let deciders = Deciders { authenticators, review, compat_api_errors, metrics };
-        Ok(Self { deciders: Arc::new(deciders), reads: reads(resource.as_ref()), resource, identity })
+        let authenticators = methods.into_iter().map(|method| match method {
+            Method::X509(authorities) => Authenticator::X509(X509::new(authorities, Arc::clone(&clock))),
+            Method::TokenReview { api, audiences, ttl } => {
+                Authenticator::Bearer(Bearer::new(api, audiences, ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics)))
+            }
+            Method::TokenFile(file) => Authenticator::TokenFile(file),
+        });
+        let authorizers = modes.into_iter().map(|mode| match mode {
+            Mode::Webhook { api, allow_ttl, deny_ttl } => {
+                Authorizer::Review(Review::new(api, allow_ttl, deny_ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics)))
+            }
+            Mode::Rbac(policy) => Authorizer::Rbac(policy),
+        });
+        let (authenticators, authorizers) = (authenticators.collect(), authorizers.collect());
+        let deciders = Arc::new(Deciders { authenticators, authorizers, compat_api_errors, metrics });
+        let reads = Reads { path: resource.is_none() || !paths.is_empty() };
+        Ok(Self { deciders, reads, paths, resource, identity })
+    }
+
+    /// Whether the path's door is open; an unclean path leads to no door.
+    pub(crate) fn door(&self, request: &CanonicalRequest) -> Result<Option<OpenDoor>, Refusal> {
+        let Some(path) = request.path().filter(|path| path.cleaned().is_none()) else { return Ok(None) };
+        match path.decoded() {
+            path if self.paths.ignores(path) => Ok(Some(OpenDoor::IgnoredPath)),
+            path if self.paths.allows(path) => Ok(None),
+            _ => Err(Refusal::because(Reason::NotFound, "--allow-paths does not have the path")),
+        }
+    }
+
+    /// Sends the client of an unclean path to the clean one.
+    pub(crate) fn unclean(&self, request: &CanonicalRequest) -> Option<Refusal> {
+        let cleaned = request.path()?.cleaned()?;
+        Some(Refusal::new(Reason::UncleanPath).see(with_query(cleaned, request.query())))
+    }
+
+    pub(crate) fn authorizers(&self) -> &[Authorizer] {
+        &self.deciders.authorizers
+    }
+
+    pub(crate) fn resource(&self) -> Option<&ResourceAttributes> {
+        self.resource.as_ref()
     }
 
     async fn admit(&self, request: &CanonicalRequest, peer: &Peer) -> Result<Grant, Refusal> {
         let deadline = Instant::now() + API_DEADLINE;
         let user = self.deciders.authenticate(request, peer, deadline).await?;
-        if let Some(cleaned) = request.path().and_then(request::Path::cleaned) {
-            return Err(Refusal::new(Reason::UncleanPath).see(with_query(cleaned, request.query())));
+        if let Some(refusal) = self.unclean(request) {
+            return Err(refusal);
         }
         let asked = attributes(request, self.resource.as_ref())?;
         self.deciders.authorize(&user, asked, deadline).await?;
@@ -117,6 +186,11 @@ impl Gate for RequestGate {
     }
 
     async fn decide(&self, request: &CanonicalRequest, peer: &Peer) -> Decision {
+        match self.door(request) {
+            Ok(Some(door)) => return Decision::Open(door),
+            Ok(None) => {}
+            Err(refusal) => return Decision::Refuse(refusal),
+        }
         match self.admit(request, peer).await {
             Ok(grant) => Decision::Allow(grant),
             Err(refusal) => Decision::Refuse(refusal),
@@ -137,13 +211,22 @@ impl Deciders {
         Err(self.compatible(union.end(), Reason::ApiFailedAuthentication))
     }
 
+    /// As Kubernetes' union of authorizers: the first yes or no counts; who cannot say asks the next.
     async fn authorize(&self, user: &User, asked: Attributes, deadline: Instant) -> Result<(), Refusal> {
-        let opinion = self.review.authorize(user, &asked, deadline).await;
-        self.metrics.authorization("review", opinion.label());
-        let refusal = match opinion {
-            Opinion::Allow => return Ok(()),
-            Opinion::Deny(why) | Opinion::None(why) => Refusal::because(Reason::NotAllowed, why),
-            Opinion::Failed(failure) => self.compatible(failure, Reason::ApiFailedAuthorization),
+        let (mut failed, mut reasons) = (None, Vec::new());
+        for authorizer in &self.authorizers {
+            let opinion = authorizer.authorize(user, &asked, deadline).await;
+            self.metrics.authorization(authorizer.mode(), opinion.label());
+            match opinion {
+                Opinion::Allow => return Ok(()),
+                Opinion::Deny(why) => return Err(Refusal::because(Reason::NotAllowed, why).about(&user.name, asked)),
+                Opinion::None(why) => reasons.push(why),
+                Opinion::Failed(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let refusal = match failed {
+            Some(failure) => self.compatible(failure, Reason::ApiFailedAuthorization),
+            None => Refusal::because(Reason::NotAllowed, reasons.join("; ")),
         };
         Err(refusal.about(&user.name, asked))
     }
@@ -165,10 +248,6 @@ impl std::fmt::Debug for RequestGate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RequestGate").field("resource", &self.resource).field("identity", &self.identity).finish_non_exhaustive()
     }
-}
-
-fn reads(resource: Option<&ResourceAttributes>) -> Reads {
-    Reads { path: resource.is_none() }
 }
 
 fn with_query(path: &str, query: Option<&str>) -> String {

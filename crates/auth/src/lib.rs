@@ -8,10 +8,13 @@ mod authn;
 mod authz;
 mod cached;
 mod clock;
+mod explain;
 mod failure;
 mod gate;
 mod identity;
 mod keys;
 
-pub use gate::{GateError, GateSettings, RequestGate};
+pub use authz::Policy;
+pub use explain::{Explanation, Judgement, Step};
+pub use gate::{GateError, GateSettings, Method, Mode, RequestGate};
 pub use identity::IdentityHeaders;

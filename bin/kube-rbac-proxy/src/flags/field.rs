@@ -12,6 +12,8 @@ pub(super) enum Field {
     Version(fn(&mut Options) -> &mut Version),
     /// Comma-separated; each use adds to those before it.
     List(fn(&mut Options) -> &mut Vec<String>),
+    /// Each use adds one.
+    Lines(fn(&mut Options) -> &mut Vec<String>),
     Duration(fn(&mut Options) -> &mut GoDuration),
     Int(fn(&mut Options) -> &mut i64),
     Int32(fn(&mut Options) -> &mut i32),
@@ -44,6 +46,7 @@ impl Field {
                 let items = read_csv(text).map_err(|why| format!("invalid value {}: {why}", quote(text)))?;
                 field(options).extend(items.fields);
             }
+            Self::Lines(field) => field(options).push(text.to_owned()),
             Self::Duration(field) => *field(options) = text.parse().map_err(|why| format!("{why}: {DURATION}"))?,
             Self::Int(field) => *field(options) = parse_int(text).map_err(|_| wrong("a whole number"))?,
             Self::Int32(field) => *field(options) = parse_decimal_int32(text).map_err(|_| wrong("a whole number"))?,
@@ -69,7 +72,7 @@ impl Field {
                 Version::Changed => "changed",
             }
             .to_owned(),
-            Self::List(field) => write_csv(field(options)),
+            Self::List(field) | Self::Lines(field) => write_csv(field(options)),
             Self::Duration(field) => field(options).to_string(),
             Self::Int(field) => field(options).to_string(),
             Self::Int32(field) => field(options).to_string(),
@@ -102,6 +105,7 @@ impl Field {
             Self::Text(_) => "string",
             Self::Version(_) => "version",
             Self::List(_) => "strings",
+            Self::Lines(_) => "stringArray",
             Self::Duration(_) => "duration",
             Self::Int(_) | Self::Int32(_) => "int",
             Self::Uint32(_) => "uint32",

@@ -1,6 +1,6 @@
 use super::{Flag, Options, Section, table::FLAGS};
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 12] = [
     Section::Serving,
     Section::Upstream,
     Section::Authentication,
@@ -10,6 +10,8 @@ const SECTIONS: [Section; 10] = [
     Section::Limits,
     Section::Oidc,
     Section::Global,
+    Section::Explain,
+    Section::Check,
     Section::Ignored,
 ];
 const WIDTH: usize = 100;
@@ -19,7 +21,9 @@ const INDENT: &str = "                ";
 pub(crate) fn help() -> String {
     let mut text = String::from(
         "kube-rbac-proxy is a small HTTP proxy for a single upstream that authenticates requests and authorizes them against\n\
-         the Kubernetes API.\n\nUsage:\n  kube-rbac-proxy [flags]\n",
+         the Kubernetes API.\n\nUsage:\n  kube-rbac-proxy [flags]            serve\n  \
+         kube-rbac-proxy check [flags]      say what is wrong with these flags and their files, and what is unwise\n  \
+         kube-rbac-proxy explain [flags]    say what would become of a request, and why\n",
     );
     let defaults = Options::default();
     for section in SECTIONS {
@@ -36,6 +40,7 @@ fn head(flag: &Flag) -> String {
     let name = match flag.name {
         "help" => "-h, --help".to_owned(),
         "v" => "-v, --v".to_owned(),
+        "output" => "-o, --output".to_owned(),
         _ => flag.spelled(),
     };
     match flag.field.kind() {
@@ -67,7 +72,7 @@ fn wrap(text: &mut String, help: &str) {
 }
 
 impl Section {
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Serving => "Serving",
             Self::Limits => "Limit",
@@ -78,6 +83,8 @@ impl Section {
             Self::Identity => "Identity header",
             Self::Oidc => "OIDC",
             Self::Global => "Global",
+            Self::Explain => "Explain",
+            Self::Check => "Check",
             Self::Ignored => "Ignored logging",
         }
     }

@@ -3,11 +3,11 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, header};
 use kube_api::{Api, ApiError, Lane, TokenVerdict};
 use observe::Metrics;
-use request::{Reason, User};
+use request::User;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    authn::{Opinion, jwt},
+    authn::{Opinion, jwt, rejected_token},
     cached::{Cached, Fresh, Keep},
     clock::Clock,
     failure::call_label,
@@ -39,7 +39,7 @@ pub(crate) struct Bearer {
 
 /// What the `Authorization` header holds.
 #[derive(Debug, PartialEq, Eq)]
-enum Credential<'a> {
+pub(super) enum Credential<'a> {
     None,
     Token(&'a str),
     /// A bearer token that no API server could be asked about.
@@ -62,7 +62,7 @@ impl Bearer {
     pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
         match credential(headers) {
             Credential::None => Opinion::None,
-            Credential::NotUtf8 => rejected("the token is no text".to_owned()),
+            Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
             Credential::Token(token) => self.review(token, deadline).await,
         }
     }
@@ -74,7 +74,7 @@ impl Bearer {
         self.metrics.cache_size(CACHE, self.reviews.entries());
         match verdict {
             Ok(TokenVerdict::Authenticated(user)) => Opinion::User(user),
-            Ok(TokenVerdict::Rejected { why }) => rejected(why),
+            Ok(TokenVerdict::Rejected { why }) => rejected_token(why),
             Err(miss) => Opinion::Failed(miss.into()),
         }
     }
@@ -107,12 +107,8 @@ impl Bearer {
     }
 }
 
-fn rejected(why: String) -> Opinion {
-    Opinion::Rejected { reason: Reason::TokenRejected, why }
-}
-
 /// The header's first two words, apart by single spaces; what follows is not looked at.
-fn credential(headers: &HeaderMap) -> Credential<'_> {
+pub(super) fn credential(headers: &HeaderMap) -> Credential<'_> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Credential::None };
     let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
         return match value.as_bytes().trim_ascii_start().get(..7) {

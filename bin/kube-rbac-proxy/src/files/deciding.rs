@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use auth::Policy;
+use request::ResourceAttributes;
+use settings::{ClientCa, ConfigFile, LoadError, Reloadable, TokenAuthFile, Watched};
+
+use crate::settings::Sources;
+
+/// What decisions about requests are made of.
+pub(crate) struct DecidingFiles {
+    pub(crate) client_ca: Option<Arc<Watched<ClientCa>>>,
+    pub(crate) tokens: Option<Arc<Watched<TokenAuthFile>>>,
+    pub(crate) policy: Option<Arc<Watched<Policy>>>,
+    config: Option<Arc<Watched<ConfigFile>>>,
+}
+
+impl DecidingFiles {
+    /// Opens each file that a flag names; all that are of no use are named among `errors`.
+    pub(crate) fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
+        let client_ca = open(sources.client_ca, |path| ClientCa::open("--client-ca-file", path), errors);
+        let tokens = open(sources.tokens, |path| TokenAuthFile::open("--token-auth-file", path), errors);
+        let manifests = (!sources.manifests.is_empty()).then_some(sources.manifests);
+        let policy = open(manifests, |paths| Policy::open("--rbac-manifests", paths), errors);
+        let config = open(sources.config, |path| ConfigFile::open("--config-file", path), errors);
+        Some(Self { client_ca: client_ca?, tokens: tokens?, policy: policy?, config: config? })
+    }
+
+    /// What every request is about, if the configuration says so.
+    pub(crate) fn resource(&self) -> Option<ResourceAttributes> {
+        let config = self.config.as_ref()?.current();
+        let given = config.resource_attributes.as_ref()?;
+        Some(ResourceAttributes { verb: given.verb.clone().unwrap_or_default(), ..given.attributes.clone() })
+    }
+
+    /// What is doubtful in them today, each with the flag that names them.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let config = self.config.iter().flat_map(|config| said("--config-file", &config.current().warnings));
+        let policy = self.policy.iter().flat_map(|policy| said("--rbac-manifests", &policy.current().warnings));
+        let client_ca = self.client_ca.iter().flat_map(|ca| said("--client-ca-file", &ca.current().skipped));
+        config.chain(policy).chain(client_ca).collect()
+    }
+
+    /// Those that are followed while they change.
+    pub(super) fn followed(&self) -> impl Iterator<Item = Arc<dyn Reloadable>> {
+        let client_ca = self.client_ca.clone().map(|ca| ca as Arc<dyn Reloadable>);
+        let tokens = self.tokens.clone().map(|tokens| tokens as Arc<dyn Reloadable>);
+        let policy = self.policy.clone().map(|policy| policy as Arc<dyn Reloadable>);
+        client_ca.into_iter().chain(tokens).chain(policy)
+    }
+}
+
+/// Opens what is named. Named and of no use: `None`, and why is among `errors`.
+pub(super) fn open<N, T>(
+    named: Option<N>,
+    open: impl FnOnce(N) -> Result<Arc<Watched<T>>, LoadError>,
+    errors: &mut Vec<String>,
+) -> Option<Option<Arc<Watched<T>>>> {
+    named.map(open).transpose().map_err(|why| errors.push(why.to_string())).ok()
+}
+
+pub(super) fn said(flag: &str, doubts: &[String]) -> Vec<String> {
+    doubts.iter().map(|doubt| format!("{flag}: {doubt}")).collect()
+}

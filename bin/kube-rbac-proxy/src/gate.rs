@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use auth::{GateSettings, IdentityHeaders, RequestGate};
+use kube_api::Api;
+use observe::Metrics;
+
+use crate::{
+    files::DecidingFiles,
+    settings::{Deciding, Method, Mode, Sources},
+};
+
+/// The API server, where somebody needs to ask it. `None`: it is needed and cannot be reached, and why is among `errors`.
+pub(crate) async fn connect(sources: &Sources, errors: &mut Vec<String>) -> Option<Option<Arc<Api>>> {
+    match sources.api.clone() {
+        Some(api) => Api::connect(api).await.map(|api| Some(Arc::new(api))).map_err(|why| errors.push(why.to_string())).ok(),
+        None => Some(None),
+    }
+}
+
+/// Puts the gate together.
+pub(crate) fn open(
+    deciding: &Deciding,
+    files: &DecidingFiles,
+    api: Option<&Arc<Api>>,
+    identity: Option<IdentityHeaders>,
+    metrics: &Arc<Metrics>,
+) -> Result<RequestGate, String> {
+    // What is named was opened: a name without its file is an error before this.
+    let method = |method: &Method| match method {
+        Method::X509 => files.client_ca.clone().map(auth::Method::X509),
+        Method::TokenReview => {
+            let (audiences, ttl) = (deciding.audiences.clone(), deciding.ttls.token);
+            api.cloned().map(|api| auth::Method::TokenReview { api, audiences, ttl })
+        }
+        Method::TokenFile => files.tokens.clone().map(auth::Method::TokenFile),
+    };
+    let mode = |mode: &Mode| match mode {
+        Mode::Webhook => api.cloned().map(|api| auth::Mode::Webhook { api, allow_ttl: deciding.ttls.allow, deny_ttl: deciding.ttls.deny }),
+        Mode::Rbac => files.policy.clone().map(auth::Mode::Rbac),
+    };
+    RequestGate::new(GateSettings {
+        methods: deciding.deciders.methods.iter().filter_map(method).collect(),
+        modes: deciding.deciders.modes.iter().filter_map(mode).collect(),
+        paths: deciding.paths.clone(),
+        resource: files.resource(),
+        identity,
+        compat_api_errors: deciding.compat_api_errors,
+        metrics: Arc::clone(metrics),
+    })
+    .map_err(|why| why.to_string())
+}
