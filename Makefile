@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CACHE)/tools/bin
 SUITES := acceptance differential cluster architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release test docs size $(STEPS)
+.PHONY: build release quickstart rbac-agree docs test size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -61,14 +61,6 @@ unit:
 $(SUITES):
 	@echo "== $@"
 	$(CARGO) test -p tests --profile $(PROFILE) --test $@
-
-# The evaluator of RBAC against the API server, ten times as long as in `make test`.
-rbac-agree:
-	RBAC_AGREE_PAIRS=100000 $(CARGO) test -p tests --test cluster the_evaluator_decides -- --nocapture
-
-# Writes docs/flags.md from the table of flags.
-docs:
-	WRITE_DOCS=1 $(CARGO) test -q -p kube-rbac-proxy the_page_of_flags_is_the_table
 
 # Lines of Rust without those of tests, for each room.
 size:
