@@ -185,3 +185,6 @@ fn fingerprint(chain: &[CertificateDer<'_>], generation: u64) -> [u8; 32] {
     }
     fingerprint
 }
+
+#[cfg(test)]
+mod tests;
