@@ -256,3 +256,6 @@ fn with_query(path: &str, query: Option<&str>) -> String {
         None => path.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

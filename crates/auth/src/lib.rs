@@ -10,6 +10,8 @@ mod cached;
 mod clock;
 mod explain;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod gate;
 mod identity;
 mod keys;
