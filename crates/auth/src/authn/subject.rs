@@ -69,10 +69,15 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
             if units.last() == Some(&0) {
                 units.pop();
             }
-            String::from_utf16(&units).ok()
+            units.iter().all(|unit| is_of_the_plane(*unit)).then(|| String::from_utf16(&units).ok()).flatten()
         }
         _ => None,
     }
+}
+
+/// Neither a surrogate nor a code point that is never a character.
+fn is_of_the_plane(unit: u16) -> bool {
+    !matches!(unit, 0xd800..=0xdfff | 0xfdd0..=0xfdef | 0xfffe | 0xffff)
 }
 
 /// `*` and `&` are not in the standard, but in certificates.
@@ -132,6 +137,9 @@ mod tests {
             (BMP, b"\0a\0\0", Some("a")),
             (BMP, b"\0a\0", None),
             (BMP, b"\xd8\0", None),
+            (BMP, b"\xd8\x3d\xde\0", None),
+            (BMP, b"\0a\xff\xff", None),
+            (BMP, b"\xfd\xd0", None),
             (UNIVERSAL, b"\0\0\0a", None),
         ] {
             assert_eq!(name(tag, value).as_deref(), expected, "{tag} {value:?}");
