@@ -64,9 +64,12 @@ pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterat
 }
 
 /// Removes a bearer token, however its scheme is written: the upstream gets no credential that is valid elsewhere.
+///
+/// What stands before the scheme is ignored as widely as by the reader of tokens, who takes Unicode's spaces for spaces.
 pub(crate) fn strip_bearer(headers: &mut HeaderMap) {
     let is_bearer = |value: &HeaderValue| {
-        let value = value.as_bytes().trim_ascii_start();
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let value = value.trim_start().as_bytes();
         value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")) && value.get(6).is_none_or(u8::is_ascii_whitespace)
     };
     if headers.get_all(header::AUTHORIZATION).iter().any(is_bearer) {
@@ -157,6 +160,16 @@ mod tests {
             let mut headers = headers(&[("authorization", value)]);
             strip_bearer(&mut headers);
             assert_eq!(headers.contains_key("authorization"), stays, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_behind_unicode_spaces_goes_too() {
+        for value in ["\u{3000}Bearer x", "\u{a0}\t\u{2028}bearer x", "Bearer \u{fffd}"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+            strip_bearer(&mut headers);
+            assert!(headers.is_empty(), "{value:?}");
         }
     }
 
