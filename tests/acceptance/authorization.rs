@@ -115,6 +115,62 @@ async fn a_configuration_without_attributes_is_about_paths() {
     assert_eq!(scene.api.access_specs()[0]["nonResourceAttributes"]["path"], "/metrics");
 }
 
+/// Rules that need no API server are first, and who they do not allow is asked about there.
+#[tokio::test]
+async fn static_rules_allow_without_a_review() {
+    let scene = Scene::new().await;
+    let config = "authorization:\n  static:\n  - user: {name: mallory}\n    verb: get\n    path: /metrics\n  - user: {groups: [ops, \
+                  others]}\n    path: /ops\n  - path: /anybody\n";
+    let config = scene.write("config.yaml", config);
+    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    proxy.line_with(&["W", "--config-file", &format!("{config}:6:12"), "user.groups is enforced"]).await;
+    proxy.line_with(&["W", "--config-file", "static[2] names no user"]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        for (method, target, token) in [
+            ("GET", "/metrics", MALLORY),
+            ("GET", "/metrics?x=y", MALLORY),
+            ("GET", "/m%65trics", MALLORY),
+            ("GET", "/ops", ALICE),
+            ("DELETE", "/ops", ALICE),
+            ("POST", "/anybody", MALLORY),
+        ] {
+            let response = client.send(&Request::new(method, target).bearer(token)).await;
+            assert_eq!(response.status, 200, "{method} {target}: {}", response.text());
+            assert_eq!(scene.upstream.last_request().target(), target);
+        }
+        let sent = scene.upstream.count();
+        for (method, target) in [("POST", "/metrics"), ("HEAD", "/metrics"), ("GET", "/metrics/"), ("GET", "/"), ("GET", "/ops")] {
+            let response = client.send(&Request::new(method, target).bearer(MALLORY)).await;
+            assert_eq!(response.status, 403, "{method} {target}");
+        }
+        // It is the path that is read, so it has one meaning.
+        assert_status(&client.send(&Request::get("/x/%2e%2e/metrics").bearer(MALLORY)).await, 400);
+        assert_status(&client.send(&Request::get("/x/../metrics").bearer(MALLORY)).await, 307);
+        assert_status(&client.send(&Request::get("/anybody")).await, 401);
+        assert_eq!(scene.upstream.count(), sent);
+    }
+    let asked: Vec<_> = scene.api.access_specs().iter().map(|spec| spec["nonResourceAttributes"].clone()).collect();
+    let refused = [("create", "/metrics"), ("*", "/metrics"), ("get", "/metrics/"), ("get", "/"), ("get", "/ops")];
+    assert_eq!(asked, refused.map(|(verb, path)| json!({ "verb": verb, "path": path })), "only what no rule allows is asked about");
+    // What no rule allows may still be allowed elsewhere.
+    assert_status(&scene.get(&proxy, "/metrics", ALICE).await, 200);
+}
+
+#[tokio::test]
+async fn static_rules_about_a_resource_go_with_its_attributes() {
+    let scene = Scene::new().await;
+    let config = "authorization:\n  resourceAttributes: {resource: services, namespace: default, name: web}\n  static:\n  - user: {name: \
+                  mallory}\n    resourceRequest: true\n    resource: services\n    verb: get\n  - path: /anybody\n";
+    let config = scene.write("config.yaml", config);
+    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    proxy.line_with(&["W", "--config-file", "static[1] is about a path"]).await;
+    assert_status(&scene.get(&proxy, "/", MALLORY).await, 200);
+    assert_eq!(scene.api.access_specs().len(), 0);
+    assert_status(&scene.send(&proxy, &Request::new("POST", "/anybody").bearer(MALLORY)).await, 403);
+    assert_eq!(scene.api.access_specs().len(), 1);
+}
+
 /// Go's mux cleans paths, and tells everyone; here only those who are known.
 #[tokio::test]
 async fn an_unclean_path_is_redirected_after_authentication() {

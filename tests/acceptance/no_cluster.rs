@@ -258,6 +258,13 @@ async fn explain_says_why() {
     assert_eq!((json.code, &said["decision"]), (Some(2), &json!({ "allowed": false, "status": 403, "reason": "not_allowed" })));
     assert_eq!(said["steps"][2], json!({ "step": "attributes", "says": "create on the path /metrics" }));
 
+    let config = scene.write("config.yaml", "authorization:\n  static:\n  - user: {name: bert}\n    path: /own\n");
+    let config = format!("--config-file={config}");
+    let by_rule = explain(&["--as=bert", "--path=/own", &config]).await;
+    assert!(by_rule.code == Some(0) && by_rule.output.contains("yes: authorization.static[0] in line 3 allows it"), "{}", by_rule.output);
+    let by_none = explain(&["--as=anna", "--path=/own", &config]).await;
+    assert!(by_none.code == Some(2) && by_none.output.contains("no opinion: no static rule allows it"), "{}", by_none.output);
+
     let nobody = explain(&["--path=/metrics"]).await;
     assert!(nobody.code == Some(2) && nobody.output.contains("refused: 401 no_credentials"), "{}", nobody.output);
     let open = explain(&["--path=/metrics", "--ignore-paths=/m*"]).await;

@@ -98,7 +98,16 @@ async fn bad_input_is_refused_by_name() {
         (file("config-typo-deep", "authorization:\n  resourceAttributes:\n    resourc: pods\n"), "resourc"),
         (file("config-type", "authorization:\n  resourceAttributes:\n    name: [web]\n"), "name"),
         (file("config-rewrites", "authorization:\n  rewrites:\n    byQueryParameter:\n      name: ns\n"), "rewrites"),
-        (file("config-static", "authorization:\n  static:\n  - verb: get\n    path: /\n    resourceRequest: false\n"), "static"),
+        (
+            file("config-static", "authorization:\n  static:\n  - verb: get\n    path: /\n    resourceRequest: true\n"),
+            "3:5: authorization.static[0]",
+        ),
+        (file("config-static-none", "authorization:\n  static:\n  - verb: get\n"), "3:5: authorization.static[0]"),
+        (file("config-static-typo", "authorization:\n  static:\n  - verbs: get\n    path: /\n"), "3:5: authorization.static[0].verbs"),
+        (
+            file("config-static-user", "authorization:\n  static:\n  - user: {nmae: a}\n    path: /\n"),
+            "3:12: authorization.static[0].user.nmae",
+        ),
     ];
     for (bad, word) in &configs {
         cases.push((vec![format!("--config-file={bad}")], vec!["--config-file", bad, word]));

@@ -90,7 +90,71 @@ pub(crate) fn groups() -> Vec<Group> {
         configured("numbers for strings are quoted", "authorization:\n  resourceAttributes:\n    resource: pods\n    name: \"1\"\n"),
         configured("anchors", "authorization:\n  resourceAttributes: &a\n    resource: pods\nother: *a\n"),
         configured("unknown keys at the top", "kind: Config\nauthorization:\n  resourceAttributes:\n    resource: pods\n"),
+        Group::new("static rules", &[], rules()).config(STATIC),
+        Group::new("static rules about a resource", &[], resource_rules()).config(concat!(
+            "authorization:\n  resourceAttributes: {resource: pods, namespace: ns, apiGroup: apps, subresource: log, name: web}\n",
+            "  static:\n  - {user: {name: mallory}, resourceRequest: true, verb: get, resource: pods, namespace: ns}\n",
+            "  - {user: {name: mallory}, resourceRequest: true, verb: create, name: other}\n",
+            "  - {user: {name: trent}, resourceRequest: true, apiGroup: apps, subresource: log, name: web}\n",
+            "  - {user: {name: mallory}, path: /anybody}\n",
+        )),
         Group::new("a verb", &[], verb).config("authorization:\n  resourceAttributes:\n    resource: pods\n    verb: list\n"),
+    ]
+}
+
+const STATIC: &str = "authorization:
+  static:
+  - {user: {name: mallory}, verb: get, path: /metrics, resourceRequest: false}
+  - {user: {name: mallory}, verb: '*', path: /star}
+  - {user: {name: mallory}, path: /every-verb}
+  - {user: {name: mallory}, path: '/glob/*'}
+  - {user: {name: mallory}, path: /no-resource, resource: pods}
+  - {user: {groups: [devs]}, verb: get, path: /devs}
+  - {user: {groups: [ops]}, verb: get, path: /ops}
+  - {path: /anybody}
+";
+
+fn rules() -> Vec<Case> {
+    let by = |target, user| Case::get_by(leak(format!("{target} by {user}")), user, target);
+    let mallory = |method: &str, target: &str| Case::new(leak(format!("{method} {target}")), method, target).bearer("mallory");
+    let narrower =
+        |case: Case| case.differs("static-groups", &["status", "body", "forwarded", "SubjectAccessReview"]).differs("static-groups", TYPES);
+    vec![
+        by("/metrics", "mallory"),
+        by("/metrics?x=y", "mallory"),
+        by("/m%65trics", "mallory"),
+        by("/metrics/", "mallory"),
+        by("/metrics", "bob"),
+        by("/metrics", "trent"),
+        by("/Metrics", "mallory"),
+        mallory("POST", "/metrics"),
+        mallory("HEAD", "/metrics"),
+        mallory("HEAD", "/star"),
+        mallory("GET", "/star"),
+        mallory("DELETE", "/every-verb"),
+        mallory("HEAD", "/every-verb"),
+        by("/glob/x", "mallory"),
+        by("/glob/*", "mallory"),
+        by("/no-resource", "mallory"),
+        by("/devs", "mallory"),
+        narrower(by("/ops", "mallory")),
+        by("/ops", "alice"),
+        by("/anybody", "trent"),
+        Case::get("/anybody by nobody", "/anybody"),
+    ]
+}
+
+const TYPES: &[&str] = &["answer content-type", "answer x-content-type-options"];
+
+fn resource_rules() -> Vec<Case> {
+    let by = |target, user| Case::get_by(leak(format!("{target} by {user}")), user, target);
+    vec![
+        by("/r", "mallory"),
+        by("/anybody", "mallory"),
+        Case::new("POST by mallory", "POST", "/anybody").bearer("mallory").body("x"),
+        by("/r", "trent"),
+        Case::new("DELETE by trent", "DELETE", "/r").bearer("trent"),
+        by("/r", "alice"),
     ]
 }
 

@@ -4,6 +4,7 @@ mod attributes;
 mod manifests;
 mod policy;
 mod review;
+mod static_rules;
 
 use std::sync::Arc;
 
@@ -15,10 +16,13 @@ pub use self::policy::Policy;
 pub(crate) use self::{
     attributes::attributes,
     review::{Opinion, Review},
+    static_rules::StaticRules,
 };
 
 /// One who may be asked for permission.
 pub(crate) enum Authorizer {
+    /// The rules of the config file.
+    Static(StaticRules),
     /// RBAC, evaluated here.
     Rbac(Arc<Watched<Policy>>),
     /// The API server.
@@ -28,6 +32,7 @@ pub(crate) enum Authorizer {
 impl Authorizer {
     pub(crate) async fn authorize(&self, user: &User, asked: &Attributes, deadline: Instant) -> Opinion {
         match self {
+            Self::Static(rules) => rules.authorize(user, asked).0,
             Self::Rbac(policy) => policy.current().authorize(user, asked),
             Self::Review(review) => review.authorize(user, asked, deadline).await,
         }
@@ -37,13 +42,14 @@ impl Authorizer {
     pub(crate) async fn judge(&self, user: &User, asked: &Attributes, deadline: Instant) -> (Opinion, String) {
         match self {
             Self::Rbac(policy) => policy.current().judge(user, asked),
-            Self::Review(_) => self.explain(user, asked, deadline).await,
+            Self::Static(_) | Self::Review(_) => self.explain(user, asked, deadline).await,
         }
     }
 
     /// [`Authorizer::authorize`], and why in words for a person.
     pub(crate) async fn explain(&self, user: &User, asked: &Attributes, deadline: Instant) -> (Opinion, String) {
         match self {
+            Self::Static(rules) => rules.authorize(user, asked),
             Self::Rbac(policy) => policy.current().explain(user, asked),
             Self::Review(review) => {
                 let opinion = review.authorize(user, asked, deadline).await;
@@ -61,14 +67,16 @@ impl Authorizer {
     /// The metric's label.
     pub(crate) fn mode(&self) -> &'static str {
         match self {
+            Self::Static(_) => "static",
             Self::Rbac(_) => "rbac",
             Self::Review(_) => "review",
         }
     }
 
-    /// As `--authorization-mode` has it.
+    /// As `--authorization-mode` or the config file has it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            Self::Static(_) => "static",
             Self::Rbac(_) => "RBAC",
             Self::Review(_) => "Webhook",
         }

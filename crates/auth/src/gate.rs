@@ -3,14 +3,14 @@ use std::{sync::Arc, time::Duration};
 use kube_api::Api;
 use observe::Metrics;
 use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, ResourceAttributes, User};
-use settings::{ClientCa, PathLists, TokenAuthFile, Watched};
+use settings::{ClientCa, PathLists, StaticRule, TokenAuthFile, Watched};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::{
     IdentityHeaders,
     authn::{Authenticator, Bearer, Union, X509},
-    authz::{Authorizer, Opinion, Policy, Review, attributes},
+    authz::{Authorizer, Opinion, Policy, Review, StaticRules, attributes},
     clock::{Clock, SystemClock},
     failure::Failure,
     keys::Keys,
@@ -59,6 +59,8 @@ pub enum Method {
 /// A way to tell what a user may do.
 #[derive(Clone, Debug)]
 pub enum Mode {
+    /// The rules of the config file.
+    Static(Vec<StaticRule>),
     /// The API server is asked.
     Webhook {
         /// Where.
@@ -129,6 +131,7 @@ impl RequestGate {
             Method::TokenFile(file) => Authenticator::TokenFile(file),
         });
         let authorizers = modes.into_iter().map(|mode| match mode {
+            Mode::Static(rules) => Authorizer::Static(StaticRules(rules)),
             Mode::Webhook { api, allow_ttl, deny_ttl } => {
                 Authorizer::Review(Review::new(api, allow_ttl, deny_ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics)))
             }

@@ -1,9 +1,12 @@
 //! The file of `--config-file`, in the form of the Go kube-rbac-proxy.
 
+mod static_rules;
+
 use std::{path::PathBuf, sync::Arc};
 
 use request::ResourceAttributes;
 
+pub use self::static_rules::StaticRule;
 use crate::{
     Contents, LoadError, ParseError, Watched,
     yaml::{self, Field, Mapping, Value},
@@ -14,6 +17,8 @@ use crate::{
 pub struct ConfigFile {
     /// The resource that stands for all requests; `None`: each request's own path.
     pub resource_attributes: Option<ResourceAttributesConfig>,
+    /// Who may do what without anybody being asked, in order.
+    pub static_rules: Vec<StaticRule>,
     /// What is probably not meant, each with its place.
     pub warnings: Vec<String>,
 }
@@ -74,7 +79,11 @@ impl ConfigFile {
             Some(field) => Some(resource_attributes(field, &mut warnings)?),
             None => None,
         };
-        Ok(Self { resource_attributes, warnings })
+        let static_rules = match authorization.get("static") {
+            Some(field) => static_rules::read(field, resource_attributes.is_some(), &mut warnings)?,
+            None => Vec::new(),
+        };
+        Ok(Self { resource_attributes, static_rules, warnings })
     }
 }
 
@@ -88,10 +97,7 @@ fn refuse_unsupported(authorization: &Mapping<'_>) -> Result<(), ParseError> {
             return unsupported(field);
         }
     }
-    match authorization.get("static") {
-        Some(field) if !field.sequence()?.is_empty() => unsupported(field),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn resource_attributes(field: &Field<'_>, warnings: &mut Vec<String>) -> Result<ResourceAttributesConfig, ParseError> {
@@ -208,7 +214,7 @@ mod tests {
             "authorization: {rewrites: {}, static: []}",
             "authorization: {rewrites: {byQueryParameter: null}}",
         ] {
-            assert_eq!(read(text), Ok(ConfigFile { resource_attributes: None, warnings: vec![] }), "{text}");
+            assert_eq!(read(text), Ok(ConfigFile { resource_attributes: None, static_rules: vec![], warnings: vec![] }), "{text}");
         }
     }
 
@@ -259,7 +265,6 @@ mod tests {
             ),
             ("authorization: {rewrites: {byQueryParameter: {name: x}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
             ("authorization: {rewrites: {byHttpHeaders: {}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
-            ("authorization: {static: [{path: /x}]}", "c.yaml:1:17: authorization.static is not supported yet"),
             ("authorization: {static: {}}", "c.yaml:1:25: authorization.static must be a list, not a mapping"),
             (
                 "authorization: {resourceAttributes: {namespce: x}}",

@@ -22,7 +22,7 @@ pub mod yaml;
 
 pub use anchor::Anchor;
 pub use client_ca::ClientCa;
-pub use config::{ConfigFile, ResourceAttributesConfig};
+pub use config::{ConfigFile, ResourceAttributesConfig, StaticRule};
 pub use error::{LoadError, Location, ParseError};
 pub use files::{Contents, MAX_FILE_BYTES};
 pub use path_lists::PathLists;

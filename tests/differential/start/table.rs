@@ -240,8 +240,10 @@ fn config() -> Vec<Start> {
         config(
             "static rules",
             "authorization:\n  static:\n  - user:\n      name: a\n    resourceRequest: false\n    verb: get\n    path: /m\n",
-        )
-        .differs_at_all("not-yet"),
+        ),
+        config("an unknown key in a static rule", "authorization:\n  static:\n  - verbs: get\n    path: /m\n")
+            .differs_at_all("config-checked"),
+        config("a static rule without a path", "authorization:\n  static:\n  - verb: get\n"),
         config("a bad static rule", "authorization:\n  static:\n  - resourceRequest: true\n    path: /m\n"),
     ]
 }

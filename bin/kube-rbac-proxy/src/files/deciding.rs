@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth::Policy;
 use request::ResourceAttributes;
-use settings::{ClientCa, ConfigFile, LoadError, Reloadable, TokenAuthFile, Watched};
+use settings::{ClientCa, ConfigFile, LoadError, Reloadable, StaticRule, TokenAuthFile, Watched};
 
 use crate::settings::Sources;
 
@@ -30,6 +30,12 @@ impl DecidingFiles {
         let config = self.config.as_ref()?.current();
         let given = config.resource_attributes.as_ref()?;
         Some(ResourceAttributes { verb: given.verb.clone().unwrap_or_default(), ..given.attributes.clone() })
+    }
+
+    /// What the configuration allows by itself, if anything.
+    pub(crate) fn static_rules(&self) -> Option<Vec<StaticRule>> {
+        let rules = self.config.as_ref()?.current().static_rules.clone();
+        (!rules.is_empty()).then_some(rules)
     }
 
     /// What is doubtful in them today, each with the flag that names them.
