@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{
     api::Verdict,
-    client::{Request, Version},
+    client::{Client, Request, Version},
 };
 
 use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status};
@@ -122,7 +122,7 @@ async fn static_rules_allow_without_a_review() {
     let config = "authorization:\n  static:\n  - user: {name: mallory}\n    verb: get\n    path: /metrics\n  - user: {groups: [ops, \
                   others]}\n    path: /ops\n  - path: /anybody\n";
     let config = scene.write("config.yaml", config);
-    let proxy = scene.proxy(&[format!("--config-file={config}")]).await;
+    let proxy = scene.proxy_with_endpoints(&[&format!("--config-file={config}")]).await;
     proxy.line_with(&["W", "--config-file", &format!("{config}:6:12"), "user.groups is enforced"]).await;
     proxy.line_with(&["W", "--config-file", "static[2] names no user"]).await;
     for version in BOTH {
@@ -153,6 +153,11 @@ async fn static_rules_allow_without_a_review() {
     let asked: Vec<_> = scene.api.access_specs().iter().map(|spec| spec["nonResourceAttributes"].clone()).collect();
     let refused = [("create", "/metrics"), ("*", "/metrics"), ("get", "/metrics/"), ("get", "/"), ("get", "/ops")];
     assert_eq!(asked, refused.map(|(verb, path)| json!({ "verb": verb, "path": path })), "only what no rule allows is asked about");
+    // The program's own endpoints are authorized by the same rules.
+    let mut client = Client::connect(Version::H1, proxy.endpoints(), &scene.authority.tls()).await;
+    let metrics = client.send(&Request::get("/metrics").bearer(MALLORY)).await;
+    assert_status(&metrics, 200);
+    assert!(metrics.text().contains("authorizer=\"static\",decision=\"allow\""), "{}", metrics.text());
     // What no rule allows may still be allowed elsewhere.
     assert_status(&scene.get(&proxy, "/metrics", ALICE).await, 200);
 }
