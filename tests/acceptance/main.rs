@@ -23,4 +23,5 @@ mod start;
 mod streaming;
 mod tls;
 mod tokens;
+mod tunnels;
 mod upstream;

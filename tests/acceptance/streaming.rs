@@ -264,12 +264,14 @@ async fn a_change_of_protocol_is_refused() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     let mut client = scene.connect(Version::H1, &proxy).await;
-    for protocol in ["websocket", "SPDY/3.1", "TLS/1.0", "h2c, websocket"] {
+    for protocol in ["TLS/1.0", "h2c, websocket", "websocket, SPDY/3.1", "websocket/13", "HTTP/2.0"] {
         let request = Request::get("/").bearer(ALICE).header("Connection", "Upgrade").header("Upgrade", protocol);
         let response = client.send(&request).await;
         assert_status(&response, 501);
         assert_eq!(response.text(), "Not Implemented\n");
     }
+    let with_a_body = Request::post("/", "body").bearer(ALICE).header("Connection", "Upgrade").header("Upgrade", "websocket");
+    assert_status(&scene.connect(Version::H1, &proxy).await.send(&with_a_body).await, 501);
     assert_status(&client.send(&Request::get("/").header("Connection", "Upgrade").header("Upgrade", "websocket")).await, 401);
     assert_eq!(scene.upstream.count(), 0);
     // Without `Connection: upgrade` it is a word without meaning.

@@ -50,14 +50,42 @@ pub(crate) fn groups() -> Vec<Group> {
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}, chat")
+            .http1(),
+        Case::get("a token in a websocket's protocol beside one that is refused", "/c")
+            .bearer("nobody")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "chat, base64url.bearer.authorization.k8s.io.{base64url:alice}, other")
+            .http1(),
+        Case::get("a token alone in a websocket's protocol", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}")
+            .http1(),
+        Case::get("two tokens in a websocket's protocol", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header(
+                "Sec-WebSocket-Protocol",
+                "base64url.bearer.authorization.k8s.io.{base64url:alice}, base64url.bearer.authorization.k8s.io.{base64url:alice}, chat",
+            )
+            .http1(),
+        Case::get("a token that is no base64 in a websocket's protocol", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}=, chat")
+            .http1(),
+        Case::get_by("a token in a websocket's protocol beside another", "alice", "/c")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:alice}, chat")
             .http1()
-            .refused_unasked("upgrade-refused"),
+            .differs("bearer-not-forwarded", &["upstream sec-websocket-protocol"]),
         Case::get("a bad token in a websocket's protocol", "/c")
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io.{base64url:nobody}, chat")
-            .http1()
-            .differs("upgrade-refused", &["TokenReview"]),
+            .http1(),
         Case::get("headers of a front proxy", "/c").header("X-Remote-User", "alice").header("X-Remote-Group", "system:masters"),
     ];
     let audiences = || {

@@ -52,7 +52,19 @@ pub(crate) fn groups() -> Vec<Group> {
         by("TE: gzip, trailers").header("TE", "gzip, trailers").http1(),
         by("TE: trailers and a connection").header("Connection", "TE").header("TE", "trailers").http1(),
         by("an announced trailer and no body").header("Trailer", "X-Sum"),
-        by("an upgrade").header("Connection", "Upgrade").header("Upgrade", "websocket").http1().refused("upgrade-refused"),
+        by("an upgrade").header("Connection", "Upgrade").header("Upgrade", "websocket").http1(),
+        by("an upgrade to SPDY").header("Connection", "keep-alive, upgrade").header("Upgrade", "SPDY/3.1").http1(),
+        by("an upgrade that is refused")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("X-Reply", "status 403")
+            .http1(),
+        by("an upgrade to another protocol")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "TLS/1.0")
+            .http1()
+            .refused("upgrade-refused"),
+        by("an upgrade to a choice").header("Connection", "Upgrade").header("Upgrade", "websocket, x").http1().refused("upgrade-refused"),
         by("an upgrade to h2c")
             .header("Connection", "Upgrade, HTTP2-Settings")
             .header("Upgrade", "h2c")

@@ -3,6 +3,7 @@
 mod bearer;
 mod jwt;
 mod subject;
+mod websocket;
 mod x509;
 
 use std::sync::Arc;
@@ -24,7 +25,9 @@ pub(crate) enum Authenticator {
     /// By client certificate.
     X509(X509),
     /// By bearer token, reviewed by the API server.
-    Bearer(Bearer),
+    Bearer(Arc<Bearer>),
+    /// By token among the subprotocols of a WebSocket, reviewed by the API server.
+    WebSocket(Arc<Bearer>),
     /// By bearer token, from a file.
     TokenFile(Arc<Watched<TokenAuthFile>>),
 }
@@ -50,6 +53,7 @@ impl Authenticator {
                 Err(why) => Opinion::Rejected { reason: Reason::CertificateRejected, why },
             },
             Self::Bearer(bearer) => bearer.authenticate(request.headers(), deadline).await,
+            Self::WebSocket(bearer) => bearer.authenticate_websocket(request.headers(), deadline).await,
             Self::TokenFile(file) => match credential(request.headers()) {
                 Credential::None => Opinion::None,
                 Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
@@ -66,6 +70,7 @@ impl Authenticator {
         match self {
             Self::X509(_) => "x509",
             Self::Bearer(_) => "token_review",
+            Self::WebSocket(_) => "token_review_websocket",
             Self::TokenFile(_) => "token_file",
         }
     }

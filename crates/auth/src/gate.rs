@@ -43,7 +43,7 @@ pub struct GateSettings {
 pub enum Method {
     /// By client certificate.
     X509(Arc<Watched<ClientCa>>),
-    /// By bearer token, which the API server reviews.
+    /// By bearer token, in its header or among the subprotocols of a WebSocket, which the API server reviews.
     TokenReview {
         /// Where.
         api: Arc<Api>,
@@ -123,12 +123,14 @@ impl RequestGate {
     fn with_clock(settings: GateSettings, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
         let GateSettings { methods, modes, paths, resource, identity, compat_api_errors, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
-        let authenticators = methods.into_iter().map(|method| match method {
-            Method::X509(authorities) => Authenticator::X509(X509::new(authorities, Arc::clone(&clock))),
+        let authenticators = methods.into_iter().flat_map(|method| match method {
+            Method::X509(authorities) => vec![Authenticator::X509(X509::new(authorities, Arc::clone(&clock)))],
             Method::TokenReview { api, audiences, ttl } => {
-                Authenticator::Bearer(Bearer::new(api, audiences, ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics)))
+                let bearer = Bearer::new(api, audiences, ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
+                let bearer = Arc::new(bearer);
+                vec![Authenticator::Bearer(Arc::clone(&bearer)), Authenticator::WebSocket(bearer)]
             }
-            Method::TokenFile(file) => Authenticator::TokenFile(file),
+            Method::TokenFile(file) => vec![Authenticator::TokenFile(file)],
         });
         let authorizers = modes.into_iter().map(|mode| match mode {
             Mode::Static(rules) => Authorizer::Static(StaticRules(rules)),

@@ -7,7 +7,7 @@ use std::{
     task::Poll,
 };
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use request::{Peer, Reason};
@@ -23,6 +23,7 @@ use crate::{
     activity::{Activity, Protocol, TooLong},
     interim::Interim,
     road::MAX_FIELDS,
+    tunnel::{Switch, Tunnel},
     wire::Wire,
 };
 
@@ -76,12 +77,26 @@ where
         .max_buf_size(server.limits.head_bytes.max(BUFFER));
     let address = peer.address;
     let interim = Interim::default();
+    let switch = Switch::default();
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity), interim.clone()));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
-        respond(request, Client { peer: peer.clone(), interim }, Arc::clone(&handler), Arc::clone(&activity))
+        let client = hyper::upgrade::on(&mut request);
+        let responding = respond(request, Client { peer: peer.clone(), interim }, Arc::clone(&handler), Arc::clone(&activity));
+        let switch = switch.clone();
+        async move {
+            let mut response = responding.await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response)));
+            }
+            Ok(response)
+        }
     });
-    drive(server, builder.serve_connection(io, service), &activity, address).await;
+    drive(server, builder.serve_connection(io, service).with_upgrades(), &activity, address).await;
+    // Still the connection's task: counted as open, and ended with the drain.
+    if let Some(tunnel) = switch.take() {
+        tunnel.run(address).await;
+    }
 }
 
 async fn http2<S, H>(server: &Server, stream: S, peer: Peer, handler: Arc<H>)
@@ -155,9 +170,9 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<S, H, F> Connection for conn::http1::Connection<TokioIo<Wire<S>>, H>
+impl<S, H, F> Connection for conn::http1::UpgradeableConnection<TokioIo<Wire<S>>, H>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {

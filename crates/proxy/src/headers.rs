@@ -52,6 +52,12 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Asks for another protocol, or says that it is spoken from here on.
+pub(crate) fn ask_for(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
 /// The options of every `Connection` header.
 pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     list(headers, &header::CONNECTION)
@@ -74,6 +80,22 @@ pub(crate) fn strip_bearer(headers: &mut HeaderMap) {
     };
     if headers.get_all(header::AUTHORIZATION).iter().any(is_bearer) {
         headers.remove(header::AUTHORIZATION);
+    }
+}
+
+/// Removes a bearer token from among the subprotocols of a WebSocket, as Kubernetes does: the others become one line.
+pub(crate) fn strip_websocket_token(headers: &mut HeaderMap) {
+    const PREFIX: &[u8] = b"base64url.bearer.authorization.k8s.io.";
+    let is_token = |protocol: &&[u8]| protocol.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX));
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let protocols: Vec<&[u8]> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect();
+    if !protocols.iter().any(is_token) {
+        return;
+    }
+    let others: Vec<&[u8]> = protocols.into_iter().filter(|protocol| !is_token(protocol)).collect();
+    match HeaderValue::from_bytes(&others.join(&b","[..])) {
+        Ok(value) if !value.is_empty() => drop(headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value)),
+        _ => drop(headers.remove(header::SEC_WEBSOCKET_PROTOCOL)),
     }
 }
 

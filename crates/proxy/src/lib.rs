@@ -14,6 +14,7 @@ mod listen;
 mod road;
 mod server;
 mod tls;
+mod tunnel;
 pub mod upstream;
 mod wire;
 

@@ -130,7 +130,7 @@ impl Reason {
                 Text::Fixed("Not Implemented"),
                 Debug,
                 "upgrade_not_supported",
-                "The request asks to switch protocols, which is not forwarded.",
+                "The request asks to switch protocols, and not to one of `websocket` or `SPDY/3.1` in HTTP/1.1 and without a body.",
             ),
             Self::UncleanPath => (
                 307,

@@ -7,7 +7,7 @@ use request::User;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    authn::{Opinion, jwt, rejected_token},
+    authn::{Opinion, jwt, rejected_token, websocket},
     cached::{Cached, Fresh, Keep},
     clock::Clock,
     failure::call_label,
@@ -64,6 +64,15 @@ impl Bearer {
             Credential::None => Opinion::None,
             Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
             Credential::Token(token) => self.review(token, deadline).await,
+        }
+    }
+
+    /// The same for a token among the subprotocols of a WebSocket.
+    pub(crate) async fn authenticate_websocket(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
+        match websocket::token(headers) {
+            Ok(None) => Opinion::None,
+            Ok(Some(token)) => self.review(&token, deadline).await,
+            Err(why) => rejected_token(why.to_owned()),
         }
     }
 

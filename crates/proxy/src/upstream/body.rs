@@ -21,6 +21,11 @@ impl UpstreamBody {
     pub(super) fn new(body: Incoming, connection: Connection) -> Self {
         Self { body, connection: Some(connection), ended: false }
     }
+
+    /// Lets nobody else have the connection: it no longer speaks HTTP.
+    pub(super) fn discard_connection(&mut self) {
+        self.connection = None;
+    }
 }
 
 impl Body for UpstreamBody {

@@ -107,7 +107,7 @@ impl Connector {
         let handshake = http1::Builder::new().max_header_size(HEAD_BYTES).max_headers(HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|source| ConnectError::Http { host: self.host.clone(), source })?;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "Upstream connection broke");
             }
         });

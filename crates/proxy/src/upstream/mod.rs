@@ -8,7 +8,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
@@ -72,9 +72,10 @@ impl Upstream {
     /// client sees 502. The client's body breaks off or is none: it sees 400.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
         let request = outgoing::request(&self.address, &self.managed, permit, client, body)?;
-        let mut response = self.exchange(request).await?;
+        let asked = request.headers().get(header::UPGRADE).cloned();
+        let mut response = self.exchange(request, asked.is_some()).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Refusal::because(Reason::UpstreamFailed, "the upstream switched protocols unasked"));
+            return switched(response, asked.as_ref());
         }
         settle_framing(response.headers_mut())?;
         // Of the client's connection, and not the upstream's: an answer as of HTTP/1.0 would end it, and not be chunked.
@@ -84,9 +85,13 @@ impl Upstream {
         Ok(response)
     }
 
-    async fn exchange(&self, mut request: Request<Outgoing>) -> Result<Response<UpstreamBody>, Refusal> {
+    async fn exchange(&self, mut request: Request<Outgoing>, is_upgrade: bool) -> Result<Response<UpstreamBody>, Refusal> {
         loop {
-            let mut connection = self.pool.take().await.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))?;
+            let connection = match is_upgrade {
+                true => self.pool.open().await,
+                false => self.pool.take().await,
+            };
+            let mut connection = connection.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))?;
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(response.map(|body| UpstreamBody::new(body, connection))),
                 Err(mut failed) => match failed.take_message() {
@@ -97,6 +102,23 @@ impl Upstream {
             }
         }
     }
+}
+
+/// The answer that ends HTTP on both connections. What the upstream's connection has become is among its extensions.
+fn switched(mut response: Response<UpstreamBody>, asked: Option<&HeaderValue>) -> Result<Response<UpstreamBody>, Refusal> {
+    response.body_mut().discard_connection();
+    let headers = response.headers_mut();
+    let is_upgrade = crate::headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let protocol = headers.get(header::UPGRADE).filter(|_| is_upgrade);
+    let is_the_one_asked_for = |asked: &&HeaderValue| protocol.is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
+    let Some(protocol) = asked.filter(is_the_one_asked_for) else {
+        return Err(Refusal::because(Reason::UpstreamFailed, "the upstream switched to a protocol that was not asked for"));
+    };
+    crate::headers::strip_hop_by_hop(headers);
+    headers.remove(header::CONTENT_LENGTH);
+    crate::headers::ask_for(headers, protocol.clone());
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response)
 }
 
 /// Chunks say where a body ends, whatever a length beside them says. In another coding it would reach the client with

@@ -22,6 +22,9 @@ use crate::{Client, ManagedHeaders, headers, interim::Interim};
 /// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
 const CONTINUE: Duration = Duration::from_secs(1);
 
+/// What a client may change to: the tunnels of browsers, and those of kubectl.
+const TUNNELS: [&str; 2] = ["websocket", "SPDY/3.1"];
+
 /// The body of a request on its way upstream: streamed, and without its trailers, in which a client could send
 /// headers that nobody looked at.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub(super) fn request(
 ) -> Result<Request<Outgoing>, Refusal> {
     let (mut request, grant) = permit.into_parts();
     let mut headers = request.take_headers();
-    refuse_upgrade(&request, &headers)?;
+    let upgrade = upgrade(&request, &headers, &body)?;
     let wants_trailers = headers::list(&headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     headers::strip_hop_by_hop(&mut headers);
     headers.remove(header::TRAILER);
@@ -57,6 +60,10 @@ pub(super) fn request(
     headers::strip_bearer(&mut headers);
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = upgrade {
+        headers::strip_websocket_token(&mut headers);
+        headers::ask_for(&mut headers, protocol);
     }
     headers::join_cookies(&mut headers);
     headers::frame(&mut headers, request.method(), body.is_end_stream());
@@ -92,14 +99,27 @@ fn pass_informational(outgoing: &mut Request<Outgoing>, interim: Option<Interim>
     });
 }
 
-/// A change of protocol would open a tunnel in which nothing is decided. `h2c` may be ignored and is; whoever asks for
-/// another protocol cannot do without.
-fn refuse_upgrade(request: &CanonicalRequest, headers: &HeaderMap) -> Result<(), Refusal> {
+/// The one protocol that the request changes to, if it asks for a change that may be: in the tunnel to come nothing is
+/// decided. `h2c` would make requests of it that nobody looked at; it may be ignored and is. Whoever asks for another protocol,
+/// or for a choice of them, cannot do without and is refused, and so is a body, which the upstream would get ahead of its answer.
+fn upgrade(request: &CanonicalRequest, headers: &HeaderMap, body: &Incoming) -> Result<Option<HeaderValue>, Refusal> {
     let asked =
         request.version() <= Version::HTTP_11 && headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
-    match headers::list(headers, &header::UPGRADE).all(|protocol| protocol.eq_ignore_ascii_case("h2c")) {
-        false if asked => Err(Refusal::new(Reason::UpgradeNotSupported)),
-        _ => Ok(()),
+    let mut protocols = headers::list(headers, &header::UPGRADE);
+    if !asked || protocols.all(|protocol| protocol.eq_ignore_ascii_case("h2c")) {
+        return Ok(None);
+    }
+    let refusal = || Refusal::new(Reason::UpgradeNotSupported);
+    let mut protocols = headers::list(headers, &header::UPGRADE);
+    match (protocols.next(), protocols.next()) {
+        (Some(protocol), None)
+            if TUNNELS.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+                && request.version() == Version::HTTP_11
+                && body.is_end_stream() =>
+        {
+            HeaderValue::from_str(protocol).map(Some).map_err(|_| refusal())
+        }
+        _ => Err(refusal()),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(super) sender: SendRequest<Outgoing>,
     /// It served a request before, so it may have ended unnoticed.
     pub(super) reused: bool,
+    /// It asks for another protocol, so it carries nothing of anybody else, whatever is answered.
+    single: bool,
     pool: Arc<Pool>,
 }
 
@@ -50,7 +52,13 @@ impl Pool {
             Some(sender) => (sender, true),
             None => (self.connector.connect().await?, false),
         };
-        Ok(Connection { sender, reused, pool: Arc::clone(self) })
+        Ok(Connection { sender, reused, single: false, pool: Arc::clone(self) })
+    }
+
+    /// A new connection, for one request.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Connection, ConnectError> {
+        let sender = self.connector.connect().await?;
+        Ok(Connection { sender, reused: false, single: true, pool: Arc::clone(self) })
     }
 
     fn take_idle(&self) -> Option<SendRequest<Outgoing>> {
@@ -85,7 +93,10 @@ impl Pool {
 impl Connection {
     /// Keeps the connection for another request, once its response has been read to the end.
     pub(super) fn keep(self) {
-        let Self { mut sender, pool, .. } = self;
+        let Self { mut sender, pool, single, .. } = self;
+        if single {
+            return;
+        }
         if sender.is_ready() {
             return pool.put(sender);
         }
