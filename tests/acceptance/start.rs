@@ -202,8 +202,6 @@ async fn what_is_not_supported_yet_is_refused_by_name() {
         "--oidc-sign-alg=ES256",
         "--oidc-ca-file=/ca.crt",
         "--upstream-force-h2c",
-        "--upstream-client-cert-file=/tls.crt",
-        "--upstream-client-key-file=/tls.key",
     ] {
         let name = flag.split('=').next().unwrap();
         assert_refused(&scene.run(&[flag]).await, &[&[name, "not supported yet"]]);

@@ -72,6 +72,52 @@ async fn an_upstream_ca_without_tls_is_warned_about() {
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
 }
 
+#[tokio::test]
+async fn an_upstream_is_shown_the_client_certificate_of_the_moment() {
+    let (servers, clients) = (Authority::new("upstream"), Authority::new("clients"));
+    let upstream = Upstream::start_tls(&servers.server(), |_| Reply::new(200, &[("Connection", "close")], "")).await;
+    let scene = Scene::new().await;
+    let ca = scene.write("upstream.crt", servers.pem());
+    let shown = |name: &str| clients.issue(&Subject::server(&[name]));
+    let (first, second) = (shown("first"), shown("second"));
+    let (certificate, key) = first.write(scene.folder.path(), "shown");
+    let flags = [
+        format!("--upstream={}", upstream.url()),
+        format!("--upstream-ca-file={ca}"),
+        format!("--upstream-client-cert-file={}", certificate.display()),
+        format!("--upstream-client-key-file={}", key.display()),
+    ];
+    let proxy = scene.proxy(&flags).await;
+    assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    let before = upstream.only_request().certificate.expect("a certificate is shown");
+    second.write(scene.folder.path(), "shown");
+    let after = wait_for("another certificate", async || {
+        scene.get(&proxy, "/", ALICE).await;
+        let shown = upstream.last_request().certificate;
+        shown.filter(|shown| *shown != before).ok_or("the first is shown")
+    })
+    .await;
+    std::fs::write(&key, "broken").unwrap();
+    proxy.line_with(&["E", "--upstream-client-cert-file", "stays in use"]).await;
+    assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    assert_eq!(upstream.last_request().certificate, Some(after));
+}
+
+#[tokio::test]
+async fn a_client_certificate_for_the_upstream_needs_its_key_and_no_ca() {
+    let scene = Scene::new().await;
+    let (certificate, key) = scene.authority.server().write(scene.folder.path(), "shown");
+    let certificate = format!("--upstream-client-cert-file={}", certificate.display());
+    let key = format!("--upstream-client-key-file={}", key.display());
+    for (flag, missing) in [(&certificate, "needs --upstream-client-key-file"), (&key, "needs --upstream-client-cert-file")] {
+        let exit = scene.run(&[flag]).await;
+        assert_eq!(exit.code, Some(1), "{}", exit.output);
+        assert!(exit.output.contains(missing), "{}", exit.output);
+    }
+    let proxy = scene.proxy(&[certificate, key]).await;
+    proxy.line_with(&["W", "--upstream-client-cert-file", "without effect"]).await;
+}
+
 /// Go sends the request, with the client's Host, to the proxy of the environment.
 #[tokio::test]
 async fn the_proxy_of_the_environment_is_not_used_for_the_upstream() {

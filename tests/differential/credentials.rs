@@ -56,7 +56,8 @@ pub(crate) fn groups() -> Vec<Group> {
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Protocol", "chat, base64url.bearer.authorization.k8s.io.{base64url:alice}, other")
-            .http1(),
+            .http1()
+            .differs("bearer-not-forwarded", &["upstream authorization"]),
         Case::get("a token alone in a websocket's protocol", "/c")
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")

@@ -23,6 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct Files {
     pub(crate) serving: Arc<Watched<ServingPair>>,
     pub(crate) upstream_roots: Option<Arc<Watched<UpstreamRoots>>>,
+    /// What the upstream is shown.
+    pub(crate) upstream_pair: Option<Arc<Watched<ServingPair>>>,
     pub(crate) deciding: DecidingFiles,
 }
 
@@ -36,13 +38,21 @@ impl Files {
         };
         let serving = serving.map_err(|why| errors.push(why));
         let upstream_roots = open(sources.upstream_ca.clone(), |path| UpstreamRoots::open("--upstream-ca-file", path), errors);
+        let upstream_pair = open(
+            sources.upstream_pair.clone(),
+            |(certificate, key)| ServingPair::open("--upstream-client-cert-file, --upstream-client-key-file", certificate, key),
+            errors,
+        );
         let deciding = DecidingFiles::open(sources, errors);
-        Some(Self { serving: serving.ok()?, upstream_roots: upstream_roots?, deciding: deciding? })
+        Some(Self { serving: serving.ok()?, upstream_roots: upstream_roots?, upstream_pair: upstream_pair?, deciding: deciding? })
     }
 
     /// Says what is doubtful in today's files.
     pub(crate) fn warn(&self, metrics: &Metrics) {
         metrics.certificate_not_after("serving", self.serving.current().not_after);
+        if let Some(pair) = &self.upstream_pair {
+            metrics.certificate_not_after("upstream_client", pair.current().not_after);
+        }
         for doubt in self.doubts() {
             tracing::warn!("{doubt}");
         }
@@ -52,7 +62,9 @@ impl Files {
     pub(crate) fn doubts(&self) -> Vec<String> {
         let pair = self.serving.current().warning(now()).map(|warning| format!("--tls-cert-file: {warning}"));
         let skipped = self.upstream_roots.iter().flat_map(|roots| said("--upstream-ca-file", &roots.current().skipped));
-        pair.into_iter().chain(skipped).chain(self.deciding.doubts()).collect()
+        let shown = self.upstream_pair.as_ref().and_then(|pair| pair.current().warning(now()));
+        let shown = shown.map(|warning| format!("--upstream-client-cert-file: {warning}"));
+        pair.into_iter().chain(skipped).chain(shown).chain(self.deciding.doubts()).collect()
     }
 
     /// Looks at the files for ever.
@@ -99,7 +111,8 @@ impl Files {
             entries.push((pair_interval, Arc::clone(&self.serving) as Arc<dyn Reloadable>));
         }
         let roots = self.upstream_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
-        entries.extend(roots.into_iter().chain(self.deciding.followed()).map(|entry| (INTERVAL, entry)));
+        let pair = self.upstream_pair.clone().map(|pair| pair as Arc<dyn Reloadable>);
+        entries.extend(roots.into_iter().chain(pair).chain(self.deciding.followed()).map(|entry| (INTERVAL, entry)));
         entries
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Options {
     pub(crate) shutdown_grace: GoDuration,
     pub(crate) upstream: String,
     pub(crate) upstream_ca_file: String,
+    pub(crate) upstream_client_cert_file: String,
+    pub(crate) upstream_client_key_file: String,
     pub(crate) client_ca_file: String,
     pub(crate) auth_token_audiences: Vec<String>,
     pub(crate) authentication_methods: Vec<String>,
@@ -287,8 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_may_be_given_without_effect() {
-        let line =
-            read(&["--upstream-client-cert-file=", "--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
+        let line = read(&["--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
         assert_eq!((line.errors, line.ignored), (vec![], vec![]));
     }
 

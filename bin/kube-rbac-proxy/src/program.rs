@@ -92,7 +92,10 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     let headers = identity.enabled.then(|| identity.headers.clone());
     let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
     let tls = match settings.upstream.secure {
-        true => Some(client_config(files.upstream_roots.clone()).map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?),
+        true => Some(
+            client_config(files.upstream_roots.clone(), files.upstream_pair.clone())
+                .map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?,
+        ),
         false => None,
     };
     let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);

@@ -60,6 +60,8 @@ pub(crate) struct Sources {
     pub(crate) pair: Option<(PathBuf, PathBuf)>,
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) upstream_ca: Option<PathBuf>,
+    /// Certificate and key to show the upstream.
+    pub(crate) upstream_pair: Option<(PathBuf, PathBuf)>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) tokens: Option<PathBuf>,
     pub(crate) manifests: Vec<PathBuf>,
@@ -186,9 +188,14 @@ fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {
     Sources {
-        pair: pair(options, findings),
+        pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), findings),
         client_ca: path(&options.client_ca_file),
         upstream_ca: path(&options.upstream_ca_file),
+        upstream_pair: pair(
+            ("--upstream-client-cert-file", &options.upstream_client_cert_file),
+            ("--upstream-client-key-file", &options.upstream_client_key_file),
+            findings,
+        ),
         config: path(&options.config_file),
         tokens: path(&options.token_auth_file).filter(|_| deciders.methods.contains(&Method::TokenFile)),
         manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),
@@ -196,10 +203,10 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
     }
 }
 
-fn pair(options: &Options, findings: &mut Findings) -> Option<(PathBuf, PathBuf)> {
-    match (path(&options.tls_cert_file), path(&options.tls_private_key_file)) {
-        (Some(_), None) => findings.error("--tls-cert-file needs --tls-private-key-file"),
-        (None, Some(_)) => findings.error("--tls-private-key-file needs --tls-cert-file"),
+fn pair(certificate: (&str, &str), key: (&str, &str), findings: &mut Findings) -> Option<(PathBuf, PathBuf)> {
+    match (path(certificate.1), path(key.1)) {
+        (Some(_), None) => findings.error(format!("{} needs {}", certificate.0, key.0)),
+        (None, Some(_)) => findings.error(format!("{} needs {}", key.0, certificate.0)),
         (certificate, key) => return certificate.zip(key),
     }
     None

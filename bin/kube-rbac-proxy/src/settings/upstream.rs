@@ -35,6 +35,9 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if !secure && !options.upstream_ca_file.is_empty() {
         findings.warn("--upstream-ca-file is without effect: --upstream is not https");
     }
+    if !secure && !options.upstream_client_cert_file.is_empty() {
+        findings.warn("--upstream-client-cert-file is without effect: --upstream is not https");
+    }
     Some(UpstreamSettings { address, secure })
 }
 

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn without_an_upgrade_there_is_no_token() {
         let token = (header::SEC_WEBSOCKET_PROTOCOL, "base64url.bearer.authorization.k8s.io.YWJj, chat");
-        assert_eq!(read(&[token.clone()]), Ok(None));
+        assert_eq!(read(std::slice::from_ref(&token)), Ok(None));
         assert_eq!(read(&[token.clone(), (header::UPGRADE, "websocket")]), Ok(None));
         assert_eq!(read(&[token, (header::UPGRADE, "SPDY/3.1"), (header::CONNECTION, "upgrade")]), Ok(None));
     }
