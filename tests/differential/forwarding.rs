@@ -59,6 +59,16 @@ pub(crate) fn groups() -> Vec<Group> {
             .header("Upgrade", "websocket")
             .header("X-Reply", "status 403")
             .http1(),
+        by("an upgrade that is agreed to")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("X-Reply", "tunnel")
+            .http1(),
+        by("an upgrade that becomes another")
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "SPDY/3.1")
+            .header("X-Reply", "tunnel")
+            .http1(),
         by("an upgrade to another protocol")
             .header("Connection", "Upgrade")
             .header("Upgrade", "TLS/1.0")

@@ -67,6 +67,7 @@ pub(crate) fn reply(received: &Received) -> Reply {
         "head" => Reply::head(200, &[TEXT, ("Content-Length", "5")]),
         "head without a length" => Reply::head(200, &[TEXT]),
         "switch" => Reply::head(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]).then_close(),
+        "tunnel" => Reply::head(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]).send("in the tunnel").then_close(),
         other => panic!("no reply is called {other:?}"),
     }
 }
