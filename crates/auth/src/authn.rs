@@ -2,6 +2,7 @@
 
 mod bearer;
 mod jwt;
+pub(crate) mod oidc;
 mod subject;
 mod websocket;
 mod x509;

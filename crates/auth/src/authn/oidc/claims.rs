@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+
+use request::User;
+use serde_json::Value;
+
+use super::{Object, TokenError, TokenRules};
+
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+const RESERVED: &str = "system:";
+/// Clocks differ: how much too early a token may be.
+const NOT_BEFORE_LEEWAY: i64 = 60;
+
+/// Whom the token is for and when it counts; when it ends.
+pub(super) fn check(claims: &Object, client_id: &str, now: i64) -> Result<i64, TokenError> {
+    if claims.get("sub").is_some_and(|subject| !subject.is_string() && !subject.is_null()) {
+        return Err(problem("sub", "is no string"));
+    }
+    let audiences = texts(claims, "aud")?.unwrap_or_default();
+    if !audiences.iter().any(|audience| audience == client_id) {
+        return Err(TokenError::Audience);
+    }
+    let expires = date(claims, "exp")?.ok_or_else(|| problem("exp", "is missing"))?;
+    if expires <= now {
+        return Err(TokenError::Expired);
+    }
+    if date(claims, "nbf")?.is_some_and(|from| now.saturating_add(NOT_BEFORE_LEEWAY) < from) {
+        return Err(TokenError::NotYet);
+    }
+    Ok(expires)
+}
+
+/// Whom the token names.
+pub(super) fn user(claims: &Object, rules: &TokenRules) -> Result<User, TokenError> {
+    let claim = rules.username_claim.as_str();
+    let name = claims.text(claim).filter(|name| !name.is_empty()).ok_or_else(|| problem(claim, "is no string with a name"))?;
+    if claim == "email" && claims.get("email_verified").is_some_and(|verified| *verified != Value::Bool(true)) {
+        return Err(problem("email_verified", "is not true"));
+    }
+    let name = format!("{}{name}", rules.username_prefix);
+    let groups = groups(claims, rules)?;
+    if !rules.allow_reserved && [&name].into_iter().chain(&groups).any(|identity| identity.starts_with(RESERVED)) {
+        return Err(TokenError::Reserved);
+    }
+    let token_id = claims.text("jti").filter(|id| !id.is_empty());
+    let extra = token_id.map(|id| BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![format!("JTI={id}")])]));
+    Ok(User { name, uid: String::new(), groups, extra: extra.unwrap_or_default() })
+}
+
+fn groups(claims: &Object, rules: &TokenRules) -> Result<Vec<String>, TokenError> {
+    let claim = rules.groups_claim.as_str();
+    if claim.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Whoever has fewer groups than the issuer says may be allowed what a group would deny.
+    let elsewhere = match claims.get("_claim_names") {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(names)) => names.contains_key(claim),
+        Some(_) => return Err(problem("_claim_names", "is no object")),
+    };
+    if elsewhere {
+        return Err(problem(claim, "is kept at another place, which is not asked"));
+    }
+    let groups = texts(claims, claim)?.unwrap_or_default();
+    Ok(groups.into_iter().map(|group| format!("{}{group}", rules.groups_prefix)).collect())
+}
+
+/// A string or a list of them; `None` where there is none.
+fn texts(claims: &Object, claim: &str) -> Result<Option<Vec<String>>, TokenError> {
+    let wrong = || problem(claim, "is neither a string nor a list of strings");
+    match claims.get(claim) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(vec![text.clone()])),
+        Some(Value::Array(list)) => {
+            list.iter().map(|text| text.as_str().map(str::to_owned).ok_or_else(wrong)).collect::<Result<_, _>>().map(Some)
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Seconds since 1970; part of one counts for nothing, as in Go.
+fn date(claims: &Object, claim: &str) -> Result<Option<i64>, TokenError> {
+    let number = match claims.get(claim) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value.as_number().ok_or_else(|| problem(claim, "is no number"))?,
+    };
+    if let Some(whole) = number.as_i64() {
+        return Ok(Some(whole));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "what is out of range is refused")]
+    let seconds = number.as_f64().filter(|seconds| seconds.abs() < 1e15).map(|seconds| seconds.trunc() as i64);
+    seconds.map(Some).ok_or_else(|| problem(claim, "is out of range"))
+}
+
+fn problem(claim: &str, problem: &'static str) -> TokenError {
+    TokenError::Claim { claim: claim.to_owned(), problem }
+}

@@ -1,0 +1,51 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{Algorithm, Object, TokenError};
+
+/// The most that is looked at; a head has room for less, unless the operator gave it more.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// A token in its compact form, taken apart and not verified.
+pub(super) struct Jws<'a> {
+    /// `None`: one that is never accepted, `none` among them.
+    pub(super) algorithm: Option<Algorithm>,
+    /// As in Go, an empty `kid` is none.
+    pub(super) key_id: Option<String>,
+    /// What the signature is of.
+    pub(super) signed: &'a [u8],
+    pub(super) claims: Object,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    /// Keys that the header brings along (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+    pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > MAX_BYTES {
+            return Err(TokenError::Malformed("it is too long"));
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(TokenError::Malformed("it has not three parts"));
+        };
+        let signed = token.as_bytes().get(..header.len() + 1 + payload.len()).unwrap_or_default();
+        let header = object(header)?;
+        if header.get("crit").is_some() {
+            return Err(TokenError::Critical);
+        }
+        let algorithm = header.text("alg").ok_or(TokenError::Malformed("its header has no alg"))?.parse().ok();
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(key_id) => Some(key_id.as_str().ok_or(TokenError::Malformed("its kid is no string"))?.to_owned()),
+        };
+        let key_id = key_id.filter(|key_id| !key_id.is_empty());
+        Ok(Self { algorithm, key_id, signed, claims: object(payload)?, signature: decode(signature)? })
+    }
+}
+
+fn object(part: &str) -> Result<Object, TokenError> {
+    serde_json::from_slice(&decode(part)?).map_err(|_| TokenError::Malformed("a part is no JSON object, or a key stands twice in it"))
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("a part is not in base64url without padding"))
+}
