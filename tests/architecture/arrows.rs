@@ -4,10 +4,11 @@ use serde_json::Value;
 
 /// Which room may use which, outside tests. Those that are not here may use none; commands may use all of these.
 pub(crate) const LAWFUL: &[(&str, &[&str])] = &[
-    ("auth", &["kube-api", "observe", "rbac", "request", "settings"]),
+    ("auth", &["kube-api", "observe", "outbound", "rbac", "request", "settings"]),
     ("go-compat", &[]),
     ("kube-api", &["request"]),
     ("observe", &["request"]),
+    ("outbound", &["settings"]),
     ("proxy", &["observe", "request", "settings"]),
     ("rbac", &["request"]),
     ("request", &[]),

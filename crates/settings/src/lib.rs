@@ -14,6 +14,7 @@ pub mod pem;
 pub mod serving;
 #[cfg(test)]
 mod test_certificates;
+mod todays_roots;
 pub mod token_auth_file;
 pub mod upstream_roots;
 mod watch;
@@ -27,6 +28,7 @@ pub use error::{LoadError, Location, ParseError};
 pub use files::{Contents, MAX_FILE_BYTES};
 pub use path_lists::PathLists;
 pub use serving::ServingPair;
+pub use todays_roots::TodaysRoots;
 pub use token_auth_file::TokenAuthFile;
 pub use upstream_roots::UpstreamRoots;
 pub use watch::watch;

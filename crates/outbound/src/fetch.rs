@@ -1,0 +1,241 @@
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
+use settings::{TodaysRoots, UpstreamRoots, Watched};
+use thiserror::Error;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    task::AbortHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::HttpsUrl;
+
+/// From the host's name to the last byte.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A document that is larger is none.
+const MAX_BYTES: usize = 1 << 20;
+const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_FIELDS: usize = 128;
+
+/// Fetches documents from servers that an authority vouches for.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    tls: Arc<ClientConfig>,
+    deadline: Duration,
+}
+
+/// Why there is no document.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum FetchError {
+    #[error("{host} cannot be connected to: {source}")]
+    Connect { host: String, source: io::Error },
+    #[error("{host} is no name for TLS: {source}")]
+    Name { host: String, source: InvalidDnsNameError },
+    #[error("TLS with {host} failed: {source}")]
+    Tls { host: String, source: io::Error },
+    #[error("HTTP with {host} failed: {source}")]
+    Http { host: String, source: hyper::Error },
+    #[error("{host} answered with status {status}, and redirects are not followed")]
+    Status { host: String, status: StatusCode },
+    #[error("{host} sent more than {MAX_BYTES} bytes")]
+    TooLarge { host: String },
+    #[error("{host}'s answer ended too early")]
+    Cut { host: String },
+    #[error("{host} did not answer in {} s", .after.as_secs())]
+    Late { host: String, after: Duration },
+    #[error("the request cannot be written: {0}")]
+    Request(#[from] http::Error),
+}
+
+/// Ends the task of a connection with the fetch.
+struct Ending(AbortHandle);
+
+impl Fetcher {
+    /// Servers must be vouched for by `roots`, as they are at each connection, or by the system's authorities.
+    ///
+    /// # Errors
+    ///
+    /// The cryptographic library does not fit.
+    pub fn new(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let mut config = match roots {
+            Some(roots) => builder.dangerous().with_custom_certificate_verifier(TodaysRoots::new(roots, provider)),
+            None => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                builder.with_root_certificates(roots)
+            }
+        }
+        .with_no_client_auth();
+        // A session would let a server in whose authority is believed no more.
+        config.resumption = rustls::client::Resumption::disabled();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tls: Arc::new(config), deadline: DEADLINE })
+    }
+
+    /// The document: the body of an answer with status 200, whole.
+    ///
+    /// # Errors
+    ///
+    /// There is none within the deadline and the bound.
+    pub async fn get(&self, url: &HttpsUrl) -> Result<Bytes, FetchError> {
+        let late = || FetchError::Late { host: url.host().to_owned(), after: self.deadline };
+        timeout(self.deadline, self.fetch(url)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn fetch(&self, url: &HttpsUrl) -> Result<Bytes, FetchError> {
+        let host = || url.host().to_owned();
+        let name = ServerName::try_from(host()).map_err(|source| FetchError::Name { host: host(), source })?;
+        let stream = dial(url).await.map_err(|source| FetchError::Connect { host: host(), source })?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
+        let stream = stream.map_err(|source| FetchError::Tls { host: host(), source })?;
+        let http = |source| FetchError::Http { host: host(), source };
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(http)?;
+        let _ending = Ending(tokio::spawn(connection).abort_handle());
+        let request = Request::get(url.target())
+            .header(header::HOST, url.authority())
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())?;
+        let answer = sender.send_request(request).await.map_err(http)?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::Status { host: host(), status: answer.status() });
+        }
+        match Limited::new(answer.into_body(), MAX_BYTES).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge { host: host() }),
+            Err(_) => Err(FetchError::Cut { host: host() }),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects to the first address that answers.
+async fn dial(url: &HttpsUrl) -> io::Result<TcpStream> {
+    if let Ok(address) = url.host().parse::<IpAddr>() {
+        return TcpStream::connect((address, url.port())).await;
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    for address in lookup_host((url.host(), url.port())).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use settings::Reloadable;
+    use testkit::{
+        certs::Authority,
+        upstream::{Reply, Upstream},
+        wait::{in_time, wait_until},
+    };
+
+    use super::*;
+
+    struct World {
+        folder: tempfile::TempDir,
+        roots: Arc<Watched<UpstreamRoots>>,
+        authority: Authority,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new("issuers"));
+            let path = folder.path().join("ca.pem");
+            fs::write(&path, authority.pem()).expect("written");
+            let roots = UpstreamRoots::open("--oidc-ca-file", path).expect("roots");
+            Self { folder, roots, authority }
+        }
+
+        fn fetcher(&self) -> Fetcher {
+            let fetcher = Fetcher::new(Some(Arc::clone(&self.roots))).expect("a fetcher");
+            Fetcher { deadline: Duration::from_secs(2), ..fetcher }
+        }
+
+        async fn server(&self, reply: Reply) -> Upstream {
+            Upstream::start_tls(&self.authority.server(), move |_| reply.clone()).await
+        }
+    }
+
+    fn at(server: &Upstream, path: &str) -> HttpsUrl {
+        format!("{}{path}", server.url()).parse().expect("a URL")
+    }
+
+    #[tokio::test]
+    async fn a_document_comes_whole_over_a_connection_of_its_own() {
+        let world = World::new();
+        let (fetcher, server) = (world.fetcher(), world.server(Reply::chunked(&[], &["{", "}"], &[])).await);
+        for _ in 0..2 {
+            assert_eq!(in_time("the document", fetcher.get(&at(&server, "/a?b"))).await.expect("a document"), "{}");
+        }
+        let received = server.last_request();
+        assert_eq!((received.method(), received.target(), received.connection), ("GET", "/a?b", 2));
+        assert_eq!(received.header("host"), Some(format!("localhost:{}", server.address().port()).as_str()));
+        assert_eq!(received.header("authorization"), None);
+        wait_until("the end of the connections", || server.open_connections() == 0).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_document_is_an_error_in_time() {
+        let world = World::new();
+        let other = world.server(Reply::ok("elsewhere")).await;
+        let location = other.url();
+        for (reply, expected) in [
+            (Reply::new(302, &[("Location", &location)], ""), "status 302"),
+            (Reply::new(307, &[("Location", &location)], ""), "status 307"),
+            (Reply::new(204, &[], ""), "status 204"),
+            (Reply::new(500, &[], "{}"), "status 500"),
+            (Reply::head(200, &[("Content-Length", "1048577")]).endless("x".repeat(4096)), "sent more than 1048576 bytes"),
+            (Reply::head(200, &[("Connection", "close")]).endless("x".repeat(4096)), "sent more than 1048576 bytes"),
+            (Reply::head(200, &[("Content-Length", "9")]).send("abc").then_close(), "ended too early"),
+            (Reply::raw("SSH-2.0-x\r\n").then_close(), "HTTP with localhost failed"),
+            (Reply::default().then_reset(), "HTTP with localhost failed"),
+            (Reply::hang(), "did not answer in 2 s"),
+            (Reply::head(200, &[("Content-Length", "9")]).then_hang(), "did not answer in 2 s"),
+        ] {
+            let server = world.server(reply.clone()).await;
+            let error = in_time("the error", world.fetcher().get(&at(&server, "/"))).await.expect_err("no document").to_string();
+            assert!(error.contains(expected), "{reply:?}: {error}");
+            wait_until("the end of the connection", || server.open_connections() == 0).await;
+        }
+        assert_eq!(other.count(), 0, "no redirect is followed");
+    }
+
+    #[tokio::test]
+    async fn only_a_server_that_todays_authorities_vouch_for_is_asked() {
+        let world = World::new();
+        let (fetcher, server) = (world.fetcher(), world.server(Reply::ok("{}")).await);
+        assert!(fetcher.get(&at(&server, "/")).await.is_ok());
+        fs::write(world.folder.path().join("ca.pem"), Authority::new("others").pem()).expect("written");
+        world.roots.reload();
+        let error = fetcher.get(&at(&server, "/")).await.expect_err("refused").to_string();
+        assert!(error.contains("TLS with localhost failed"), "{error}");
+        let by_address: HttpsUrl = format!("https://127.0.0.2:{}/", server.address().port()).parse().expect("a URL");
+        assert!(world.fetcher().get(&by_address).await.is_err());
+        assert!(Fetcher::new(None).expect("a fetcher").get(&at(&server, "/")).await.is_err(), "the system does not know it");
+        assert_eq!(server.count(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    server::ParsedCertificate,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::{UpstreamRoots, Watched};
+
+/// Believes whom the file of this moment vouches for, and as in Go a certificate that is itself in the file.
+#[derive(Debug)]
+pub struct TodaysRoots {
+    roots: Arc<Watched<UpstreamRoots>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl TodaysRoots {
+    /// A verifier of servers that follows the file.
+    pub fn new(roots: Arc<Watched<UpstreamRoots>>, provider: Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self { roots, provider })
+    }
+}
+
+impl ServerCertVerifier for TodaysRoots {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let roots = self.roots.current();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if roots.holds(end_entity, seconds) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let store = Arc::new(roots.root_store(seconds));
+        let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&self.provider)).build();
+        // There is none without a root.
+        let verifier = verifier.map_err(|_| CertificateError::UnknownIssuer)?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
