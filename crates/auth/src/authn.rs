@@ -14,7 +14,7 @@ use settings::{TokenAuthFile, Watched};
 use tokio::time::Instant;
 
 use self::bearer::{Credential, credential};
-pub(crate) use self::{bearer::Bearer, x509::X509};
+pub(crate) use self::{bearer::Bearer, oidc::Oidc, x509::X509};
 use crate::failure::Failure;
 
 const AUTHENTICATED: &str = "system:authenticated";
@@ -31,12 +31,16 @@ pub(crate) enum Authenticator {
     WebSocket(Arc<Bearer>),
     /// By bearer token, from a file.
     TokenFile(Arc<Watched<TokenAuthFile>>),
+    /// By bearer token, verified by its issuer's keys.
+    Oidc(Oidc),
 }
 
 /// What an authenticator says.
 pub(crate) enum Opinion {
     /// It knows the user.
     User(User),
+    /// It knows the user, who is in no group but those that it says.
+    Exactly(User),
     /// It found nothing that it looks at.
     None,
     /// It found something, and that is not good.
@@ -55,6 +59,7 @@ impl Authenticator {
             },
             Self::Bearer(bearer) => bearer.authenticate(request.headers(), deadline).await,
             Self::WebSocket(bearer) => bearer.authenticate_websocket(request.headers(), deadline).await,
+            Self::Oidc(oidc) => oidc.authenticate(request.headers(), deadline).await,
             Self::TokenFile(file) => match credential(request.headers()) {
                 Credential::None => Opinion::None,
                 Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
@@ -73,6 +78,7 @@ impl Authenticator {
             Self::Bearer(_) => "token_review",
             Self::WebSocket(_) => "token_review_websocket",
             Self::TokenFile(_) => "token_file",
+            Self::Oidc(_) => "oidc",
         }
     }
 }
@@ -81,7 +87,7 @@ impl Opinion {
     /// The metric's label.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::User(_) => "success",
+            Self::User(_) | Self::Exactly(_) => "success",
             Self::None => "none",
             Self::Rejected { .. } => "rejected",
             Self::Failed(_) => "error",
@@ -107,6 +113,7 @@ impl Union {
     pub(crate) fn take(&mut self, opinion: Opinion) -> Option<User> {
         match opinion {
             Opinion::User(user) => return Some(as_authenticated(user)),
+            Opinion::Exactly(user) => return Some(user),
             Opinion::None => {}
             Opinion::Rejected { reason, why } => {
                 self.rejected.get_or_insert(reason);

@@ -44,7 +44,7 @@ pub(crate) fn call_label<T>(result: &Result<T, ApiError>) -> &'static str {
 }
 
 /// An error with all that is behind it.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube_api::Api;
 use observe::Metrics;
+use outbound::UrlError;
 use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, ResourceAttributes, User};
 use settings::{ClientCa, PathLists, StaticRule, TokenAuthFile, Watched};
 use thiserror::Error;
@@ -9,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     IdentityHeaders,
-    authn::{Authenticator, Bearer, Union, X509},
+    authn::{
+        Authenticator, Bearer, Union, X509,
+        oidc::{Oidc, OidcSettings},
+    },
     authz::{Authorizer, Opinion, Policy, Review, StaticRules, attributes},
     clock::{Clock, SystemClock},
     failure::Failure,
@@ -54,6 +58,8 @@ pub enum Method {
     },
     /// By bearer token, of which a file knows the user.
     TokenFile(Arc<Watched<TokenAuthFile>>),
+    /// By bearer token, verified by its issuer's keys.
+    Oidc(OidcSettings),
 }
 
 /// A way to tell what a user may do.
@@ -80,6 +86,9 @@ pub enum GateError {
     /// The keys of the caches must be secret.
     #[error("the system gives no random bytes")]
     NoRandomness,
+    /// It could never be asked.
+    #[error("the OIDC issuer cannot be asked")]
+    Issuer(#[source] UrlError),
 }
 
 /// Admits those whom Kubernetes knows and allows: authenticates, then authorizes, then names the user.
@@ -102,7 +111,7 @@ struct Deciders {
 impl RequestGate {
     /// # Errors
     ///
-    /// The system gives no random bytes.
+    /// The system gives no random bytes, or an issuer cannot be asked.
     pub fn new(settings: GateSettings) -> Result<Self, GateError> {
         Self::with_clock(settings, Arc::new(SystemClock))
     }
@@ -123,14 +132,20 @@ impl RequestGate {
     fn with_clock(settings: GateSettings, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
         let GateSettings { methods, modes, paths, resource, identity, compat_api_errors, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
-        let authenticators = methods.into_iter().flat_map(|method| match method {
-            Method::X509(authorities) => vec![Authenticator::X509(X509::new(authorities, Arc::clone(&clock)))],
-            Method::TokenReview { api, audiences, ttl } => {
-                let bearer = Bearer::new(api, audiences, ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
-                let bearer = Arc::new(bearer);
-                vec![Authenticator::Bearer(Arc::clone(&bearer)), Authenticator::WebSocket(bearer)]
-            }
-            Method::TokenFile(file) => vec![Authenticator::TokenFile(file)],
+        let authenticators = methods.into_iter().map(|method| {
+            Ok(match method {
+                Method::X509(authorities) => vec![Authenticator::X509(X509::new(authorities, Arc::clone(&clock)))],
+                Method::Oidc(settings) => {
+                    let oidc = Oidc::new(settings, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
+                    vec![Authenticator::Oidc(oidc.map_err(GateError::Issuer)?)]
+                }
+                Method::TokenReview { api, audiences, ttl } => {
+                    let bearer = Bearer::new(api, audiences, ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
+                    let bearer = Arc::new(bearer);
+                    vec![Authenticator::Bearer(Arc::clone(&bearer)), Authenticator::WebSocket(bearer)]
+                }
+                Method::TokenFile(file) => vec![Authenticator::TokenFile(file)],
+            })
         });
         let authorizers = modes.into_iter().map(|mode| match mode {
             Mode::Static(rules) => Authorizer::Static(StaticRules(rules)),
@@ -139,7 +154,7 @@ impl RequestGate {
             }
             Mode::Rbac(policy) => Authorizer::Rbac(policy),
         });
-        let (authenticators, authorizers) = (authenticators.collect(), authorizers.collect());
+        let (authenticators, authorizers) = (authenticators.collect::<Result<_, GateError>>()?, authorizers.collect());
         let deciders = Arc::new(Deciders { authenticators, authorizers, compat_api_errors, metrics });
         let reads = Reads { path: resource.is_none() || !paths.is_empty() };
         Ok(Self { deciders, reads, paths, resource, identity })

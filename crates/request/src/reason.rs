@@ -19,6 +19,7 @@ pub enum Reason {
     NoCredentials,
     CertificateRejected,
     TokenRejected,
+    IssuerNotReady,
     NotAllowed,
     IdentityNotSendable,
     ApiUnreachable,
@@ -86,6 +87,7 @@ impl Reason {
         Self::NoCredentials,
         Self::CertificateRejected,
         Self::TokenRejected,
+        Self::IssuerNotReady,
         Self::NotAllowed,
         Self::IdentityNotSendable,
         Self::ApiUnreachable,
@@ -160,6 +162,9 @@ impl Reason {
                 "token_rejected",
                 "The bearer token is not valid, or not for the audiences of --auth-token-audiences.",
             ),
+            Self::IssuerNotReady => {
+                (401, UNAUTHORIZED, Warn, "issuer_not_ready", "The keys of the OIDC issuer could not be fetched yet; the log says why.")
+            }
             Self::NotAllowed => {
                 (403, Text::WithAttributes("Forbidden"), Debug, "not_allowed", "The user is known and no authorizer allows what he asks.")
             }

@@ -17,6 +17,8 @@ pub mod certs;
 /// HTTP/1 and HTTP/2 clients behind one face.
 pub mod client;
 pub mod cluster;
+/// A fake OpenID Connect issuer.
+pub mod issuer;
 /// Tokens that an issuer signs.
 pub mod jwt;
 pub mod parts;

@@ -16,7 +16,7 @@ use crate::{
 
 const CACHE: &str = "token_review";
 /// Users remembered, in pieces of [`PIECE`] bytes.
-const USERS: u32 = 8192;
+pub(super) const USERS: u32 = 8192;
 const PIECE: usize = 4096;
 /// Rejected tokens remembered, and for how long: long enough to blunt a flood, short enough that a token which
 /// becomes good is soon believed.
@@ -133,7 +133,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Credential<'_> {
 }
 
 /// The user's share of the shelf: most have one piece, those with thousands of groups many.
-fn weight(User { name, uid, groups, extra }: &User) -> u32 {
+pub(super) fn weight(User { name, uid, groups, extra }: &User) -> u32 {
     const OVERHEAD: usize = 32;
     let values = extra.iter().flat_map(|(name, values)| values.iter().chain([name]));
     let bytes: usize = groups.iter().chain(values).chain([name, uid]).map(|text| text.len() + OVERHEAD).sum();

@@ -2,7 +2,9 @@
 //! them parameters.
 
 mod algorithm;
+mod authenticator;
 mod claims;
+mod issuer;
 mod jwk;
 mod jws;
 mod object;
@@ -12,8 +14,10 @@ mod tests;
 use request::User;
 use thiserror::Error;
 
+pub(crate) use self::authenticator::Oidc;
 pub use self::{
     algorithm::Algorithm,
+    authenticator::OidcSettings,
     jwk::{KeySet, KeySetError},
 };
 use self::{jws::Jws, object::Object};
