@@ -14,6 +14,7 @@ mod headers;
 mod limits;
 mod listeners;
 mod no_cluster;
+mod oidc;
 mod program;
 mod raw_http2;
 mod scene;

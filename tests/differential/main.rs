@@ -25,6 +25,7 @@ use rows::Rows;
 
 /// Flags that the Go program does not have.
 const OWN_FLAGS: &[&str] = &[
+    "allow-reserved-identities",
     "as",
     "as-group",
     "as-uid",
@@ -38,6 +39,7 @@ const OWN_FLAGS: &[&str] = &[
     "log-format",
     "max-header-bytes",
     "method",
+    "oidc-system-authenticated",
     "output",
     "path",
     "rbac-manifests",

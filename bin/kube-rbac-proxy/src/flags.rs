@@ -89,6 +89,16 @@ pub(crate) struct Options {
     pub(crate) auth_header_user_field_name: String,
     pub(crate) auth_header_groups_field_name: String,
     pub(crate) auth_header_groups_field_separator: String,
+    pub(crate) oidc_issuer: String,
+    pub(crate) oidc_client_id: String,
+    pub(crate) oidc_username_claim: String,
+    pub(crate) oidc_username_prefix: String,
+    pub(crate) oidc_groups_claim: String,
+    pub(crate) oidc_groups_prefix: String,
+    pub(crate) oidc_sign_alg: Vec<String>,
+    pub(crate) oidc_ca_file: String,
+    pub(crate) oidc_system_authenticated: bool,
+    pub(crate) allow_reserved_identities: bool,
     pub(crate) verbosity: i32,
     pub(crate) log_format: String,
     pub(crate) help: bool,
@@ -260,8 +270,7 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let line =
-            read(&["--nope", "--http2-max-size=-1", "--upstream-force-h2c", "here", "--oidc-issuer=https://x", "--tls-reload-interval=5"]);
+        let line = read(&["--nope", "--http2-max-size=-1", "--upstream-force-h2c", "here", "--tls-reload-interval=5"]);
         assert_eq!(
             line.errors,
             [
@@ -269,7 +278,6 @@ mod tests {
                 "unexpected argument \"here\": everything is said by flags, and a boolean's value follows `=`",
                 "--http2-max-size: invalid value \"-1\": it must be a whole number from 0 to 4294967295",
                 "--upstream-force-h2c is not supported yet",
-                "--oidc-issuer is not supported yet",
                 "--tls-reload-interval: missing unit in duration \"5\": write 30s, 1m30s or the like",
             ]
         );
@@ -289,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_may_be_given_without_effect() {
-        let line = read(&["--upstream-force-h2c=false", "--oidc-username-claim=email", "--oidc-sign-alg=RS256"]);
+        let line = read(&["--upstream-force-h2c=false"]);
         assert_eq!((line.errors, line.ignored), (vec![], vec![]));
     }
 

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use auth::{GateSettings, IdentityHeaders, RequestGate};
+use auth::{GateSettings, IdentityHeaders, OidcSettings, RequestGate};
 use kube_api::Api;
 use observe::Metrics;
+use outbound::Fetcher;
 
 use crate::{
     files::DecidingFiles,
-    settings::{Deciding, Method, Mode, Sources},
+    settings::{Deciding, Method, Mode, Oidc, Sources},
 };
 
 /// The API server, where somebody needs to ask it. `None`: it is needed and cannot be reached, and why is among `errors`.
@@ -25,6 +26,10 @@ pub(crate) fn open(
     identity: Option<IdentityHeaders>,
     metrics: &Arc<Metrics>,
 ) -> Result<RequestGate, String> {
+    let fetcher = match deciding.oidc {
+        Some(_) => Some(Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer: TLS cannot be prepared: {why}"))?),
+        None => None,
+    };
     // What is named was opened: a name without its file is an error before this.
     let method = |method: &Method| match method {
         Method::X509 => files.client_ca.clone().map(auth::Method::X509),
@@ -33,6 +38,10 @@ pub(crate) fn open(
             api.cloned().map(|api| auth::Method::TokenReview { api, audiences, ttl })
         }
         Method::TokenFile => files.tokens.clone().map(auth::Method::TokenFile),
+        Method::Oidc => deciding.oidc.clone().zip(fetcher.clone()).map(|(oidc, fetcher)| {
+            let Oidc { rules, system_authenticated } = oidc;
+            auth::Method::Oidc(OidcSettings { rules, fetcher, ttl: deciding.ttls.token, system_authenticated })
+        }),
     };
     let mode = |mode: &Mode| match mode {
         Mode::Webhook => api.cloned().map(|api| auth::Mode::Webhook { api, allow_ttl: deciding.ttls.allow, deny_ttl: deciding.ttls.deny }),

@@ -1,6 +1,7 @@
 //! From flags to settings: each value checked, alone and beside the others, before anything is opened.
 
 mod deciders;
+mod oidc;
 mod tls;
 mod upstream;
 
@@ -16,6 +17,7 @@ use settings::PathLists;
 
 pub(crate) use self::{
     deciders::{Deciders, Method, Mode},
+    oidc::Oidc,
     tls::TlsSettings,
     upstream::UpstreamSettings,
 };
@@ -39,6 +41,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Deciding {
     pub(crate) deciders: Deciders,
+    pub(crate) oidc: Option<Oidc>,
     pub(crate) paths: PathLists,
     pub(crate) audiences: Vec<String>,
     pub(crate) compat_api_errors: bool,
@@ -64,6 +67,7 @@ pub(crate) struct Sources {
     pub(crate) upstream_pair: Option<(PathBuf, PathBuf)>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) tokens: Option<PathBuf>,
+    pub(crate) oidc_ca: Option<PathBuf>,
     pub(crate) manifests: Vec<PathBuf>,
     /// `None`: nobody needs to ask the API server.
     pub(crate) api: Option<ApiSettings>,
@@ -141,6 +145,7 @@ fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Optio
 }
 
 fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
+    let oidc = oidc::read(options, findings);
     let deciders = deciders::read(options, findings);
     if options.auth_token_audiences.iter().any(String::is_empty) {
         findings.error("--auth-token-audiences: an audience is empty: write each between commas");
@@ -154,7 +159,7 @@ fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
         allow: time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings),
         deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
     };
-    Deciding { deciders, paths, audiences: options.auth_token_audiences.clone(), compat_api_errors: options.compat_api_errors, ttls }
+    Deciding { deciders, oidc, paths, audiences: options.auth_token_audiences.clone(), compat_api_errors: options.compat_api_errors, ttls }
 }
 
 fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
@@ -198,6 +203,7 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
         ),
         config: path(&options.config_file),
         tokens: path(&options.token_auth_file).filter(|_| deciders.methods.contains(&Method::TokenFile)),
+        oidc_ca: path(&options.oidc_ca_file).filter(|_| deciders.methods.contains(&Method::Oidc)),
         manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),
         api: deciders.need_api().then(|| api(options, findings)),
     }

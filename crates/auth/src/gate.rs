@@ -154,7 +154,8 @@ impl RequestGate {
             }
             Mode::Rbac(policy) => Authorizer::Rbac(policy),
         });
-        let (authenticators, authorizers) = (authenticators.collect::<Result<_, GateError>>()?, authorizers.collect());
+        let authenticators = authenticators.collect::<Result<Vec<_>, GateError>>()?.into_iter().flatten().collect();
+        let authorizers = authorizers.collect();
         let deciders = Arc::new(Deciders { authenticators, authorizers, compat_api_errors, metrics });
         let reads = Reads { path: resource.is_none() || !paths.is_empty() };
         Ok(Self { deciders, reads, paths, resource, identity })

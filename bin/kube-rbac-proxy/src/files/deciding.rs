@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use auth::Policy;
 use request::ResourceAttributes;
-use settings::{ClientCa, ConfigFile, LoadError, Reloadable, StaticRule, TokenAuthFile, Watched};
+use settings::{ClientCa, ConfigFile, LoadError, Reloadable, StaticRule, TokenAuthFile, UpstreamRoots, Watched};
 
 use crate::settings::Sources;
 
@@ -10,6 +10,7 @@ use crate::settings::Sources;
 pub(crate) struct DecidingFiles {
     pub(crate) client_ca: Option<Arc<Watched<ClientCa>>>,
     pub(crate) tokens: Option<Arc<Watched<TokenAuthFile>>>,
+    pub(crate) oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
     pub(crate) policy: Option<Arc<Watched<Policy>>>,
     config: Option<Arc<Watched<ConfigFile>>>,
 }
@@ -19,10 +20,11 @@ impl DecidingFiles {
     pub(crate) fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
         let client_ca = open(sources.client_ca, |path| ClientCa::open("--client-ca-file", path), errors);
         let tokens = open(sources.tokens, |path| TokenAuthFile::open("--token-auth-file", path), errors);
+        let oidc_roots = open(sources.oidc_ca, |path| UpstreamRoots::open("--oidc-ca-file", path), errors);
         let manifests = (!sources.manifests.is_empty()).then_some(sources.manifests);
         let policy = open(manifests, |paths| Policy::open("--rbac-manifests", paths), errors);
         let config = open(sources.config, |path| ConfigFile::open("--config-file", path), errors);
-        Some(Self { client_ca: client_ca?, tokens: tokens?, policy: policy?, config: config? })
+        Some(Self { client_ca: client_ca?, tokens: tokens?, oidc_roots: oidc_roots?, policy: policy?, config: config? })
     }
 
     /// What every request is about, if the configuration says so.
@@ -43,7 +45,8 @@ impl DecidingFiles {
         let config = self.config.iter().flat_map(|config| said("--config-file", &config.current().warnings));
         let policy = self.policy.iter().flat_map(|policy| said("--rbac-manifests", &policy.current().warnings));
         let client_ca = self.client_ca.iter().flat_map(|ca| said("--client-ca-file", &ca.current().skipped));
-        config.chain(policy).chain(client_ca).collect()
+        let oidc_roots = self.oidc_roots.iter().flat_map(|roots| said("--oidc-ca-file", &roots.current().skipped));
+        config.chain(policy).chain(client_ca).chain(oidc_roots).collect()
     }
 
     /// Those that are followed while they change.
@@ -51,7 +54,8 @@ impl DecidingFiles {
         let client_ca = self.client_ca.clone().map(|ca| ca as Arc<dyn Reloadable>);
         let tokens = self.tokens.clone().map(|tokens| tokens as Arc<dyn Reloadable>);
         let policy = self.policy.clone().map(|policy| policy as Arc<dyn Reloadable>);
-        client_ca.into_iter().chain(tokens).chain(policy)
+        let oidc_roots = self.oidc_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
+        client_ca.into_iter().chain(tokens).chain(policy).chain(oidc_roots)
     }
 }
 

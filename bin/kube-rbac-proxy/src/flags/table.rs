@@ -55,6 +55,16 @@ impl Default for Options {
             auth_header_user_field_name: "x-remote-user".to_owned(),
             auth_header_groups_field_name: "x-remote-groups".to_owned(),
             auth_header_groups_field_separator: "|".to_owned(),
+            oidc_issuer: String::new(),
+            oidc_client_id: String::new(),
+            oidc_username_claim: "email".to_owned(),
+            oidc_username_prefix: String::new(),
+            oidc_groups_claim: "groups".to_owned(),
+            oidc_groups_prefix: String::new(),
+            oidc_sign_alg: Vec::new(),
+            oidc_ca_file: String::new(),
+            oidc_system_authenticated: false,
+            allow_reserved_identities: false,
             verbosity: 0,
             log_format: "text".to_owned(),
             help: false,
@@ -80,10 +90,6 @@ const fn flag(name: &'static str, section: Section, field: Field, standing: Stan
 /// The 11 flags with which klog once wrote to files.
 const fn klog(name: &'static str, field: Field) -> Flag {
     flag(name, Ignored, field, Warned, "Without effect: logs go to standard error.")
-}
-
-const fn oidc(name: &'static str, kind: &'static str, default: &'static str) -> Flag {
-    flag(name, Oidc, NoValue(kind, default), Refused, "OIDC is not supported yet.")
 }
 
 pub(super) static FLAGS: &[Flag] = &[
@@ -362,14 +368,70 @@ pub(super) static FLAGS: &[Flag] = &[
         Obeyed("calls_to_the_api_can_be_limited"),
         "The most calls at once, where --kube-api-qps is set; 0 means 10.",
     ),
-    oidc("oidc-issuer", "string", ""),
-    oidc("oidc-clientID", "string", ""),
-    oidc("oidc-username-claim", "string", "email"),
-    oidc("oidc-username-prefix", "string", ""),
-    oidc("oidc-groups-claim", "string", "groups"),
-    oidc("oidc-groups-prefix", "string", ""),
-    oidc("oidc-sign-alg", "stringArray", "RS256"),
-    oidc("oidc-ca-file", "string", ""),
+    flag(
+        "oidc-issuer",
+        Oidc,
+        Text(|o| &mut o.oidc_issuer),
+        Obeyed("tokens_of_an_issuer_are_verified_here"),
+        "The OIDC issuer whose tokens are verified here: an https URL, exactly as in their iss. Nothing else authenticates then, unless --authentication-methods names it.",
+    ),
+    flag(
+        "oidc-clientID",
+        Oidc,
+        Text(|o| &mut o.oidc_client_id),
+        Obeyed("tokens_of_an_issuer_are_verified_here"),
+        "The client ID that a token's aud must contain.",
+    ),
+    flag(
+        "oidc-username-claim",
+        Oidc,
+        Text(|o| &mut o.oidc_username_claim),
+        Obeyed("claims_name_the_user"),
+        "The claim that names the user. With email, email_verified must be true or absent.",
+    ),
+    flag(
+        "oidc-username-prefix",
+        Oidc,
+        Text(|o| &mut o.oidc_username_prefix),
+        Obeyed("claims_name_the_user"),
+        "What stands before the user's name.",
+    ),
+    flag(
+        "oidc-groups-claim",
+        Oidc,
+        Text(|o| &mut o.oidc_groups_claim),
+        Obeyed("claims_name_the_user"),
+        "The claim with the user's groups: a string or a list of them.",
+    ),
+    flag("oidc-groups-prefix", Oidc, Text(|o| &mut o.oidc_groups_prefix), Obeyed("claims_name_the_user"), "What stands before each group."),
+    flag(
+        "oidc-sign-alg",
+        Oidc,
+        Lines(|o| &mut o.oidc_sign_alg),
+        Obeyed("claims_name_the_user"),
+        "A way in which tokens may be signed, to be given for each: RS256 (the only one without this flag), RS384, RS512, ES256 to ES512, PS256 to PS512.",
+    ),
+    flag(
+        "oidc-ca-file",
+        Oidc,
+        Text(|o| &mut o.oidc_ca_file),
+        Obeyed("tokens_of_an_issuer_are_verified_here"),
+        "The PEM file with the authorities that vouch for the issuer's server; without it the system's.",
+    ),
+    flag(
+        "oidc-system-authenticated",
+        Oidc,
+        Bool(|o| &mut o.oidc_system_authenticated),
+        Obeyed("claims_name_the_user"),
+        "Whether users of the issuer are in the group system:authenticated; in the Go program they are not.",
+    ),
+    flag(
+        "allow-reserved-identities",
+        Oidc,
+        Bool(|o| &mut o.allow_reserved_identities),
+        Obeyed("reserved_identities_are_refused"),
+        "Whether an issuer may name users and groups that begin with system:, which are Kubernetes' own.",
+    ),
     flag(
         "v",
         Global,

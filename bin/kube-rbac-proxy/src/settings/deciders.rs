@@ -18,6 +18,7 @@ pub(crate) enum Method {
     X509,
     TokenReview,
     TokenFile,
+    Oidc,
 }
 
 /// A way to tell what a user may do.
@@ -47,21 +48,35 @@ fn methods(options: &Options, findings: &mut Findings) -> Vec<Method> {
     const FLAG: &str = "--authentication-methods";
     let has_ca = !options.client_ca_file.is_empty();
     let has_tokens = !options.token_auth_file.is_empty();
+    let has_issuer = !options.oidc_issuer.is_empty();
     let methods = match options.authentication_methods.is_empty() {
+        // As in Go, an issuer is alone.
+        true if has_issuer => vec![Method::Oidc],
         true => {
             let by_token = if has_tokens { Method::TokenFile } else { Method::TokenReview };
             has_ca.then_some(Method::X509).into_iter().chain([by_token]).collect()
         }
-        false => named(FLAG, &options.authentication_methods, &[Method::X509, Method::TokenReview, Method::TokenFile], findings),
+        false => {
+            named(FLAG, &options.authentication_methods, &[Method::X509, Method::TokenReview, Method::TokenFile, Method::Oidc], findings)
+        }
     };
-    for (method, is_given, file) in [(Method::X509, has_ca, "--client-ca-file"), (Method::TokenFile, has_tokens, "--token-auth-file")] {
+    for (method, is_given, file) in [
+        (Method::X509, has_ca, "--client-ca-file"),
+        (Method::TokenFile, has_tokens, "--token-auth-file"),
+        (Method::Oidc, has_issuer, "--oidc-issuer"),
+    ] {
         match methods.contains(&method) {
             true if !is_given => findings.error(format!("{FLAG}: {method} needs {file}")),
+            false if is_given && methods == [Method::Oidc] => {
+                findings.warn(format!("{file} is without effect beside --oidc-issuer: to have both, name them with {FLAG}"));
+            }
             false if is_given => findings.warn(format!("{file} is without effect: {FLAG} does not name {method}")),
             _ => {}
         }
     }
-    if !options.auth_token_audiences.is_empty() && !methods.contains(&Method::TokenReview) {
+    if !options.auth_token_audiences.is_empty() && methods == [Method::Oidc] {
+        findings.warn("--auth-token-audiences is without effect: tokens of --oidc-issuer are for --oidc-clientID");
+    } else if !options.auth_token_audiences.is_empty() && !methods.contains(&Method::TokenReview) {
         findings.error(
             "--auth-token-audiences: only token-review can tell whom a token is for, and it is not among the authentication methods",
         );
@@ -106,6 +121,7 @@ impl fmt::Display for Method {
             Self::X509 => "x509",
             Self::TokenReview => "token-review",
             Self::TokenFile => "token-file",
+            Self::Oidc => "oidc",
         })
     }
 }
@@ -170,7 +186,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_said() {
         let (_, findings) = with(|options| {
-            options.authentication_methods = texts(&["x509", "x509", "token-file", "oidc"]);
+            options.authentication_methods = texts(&["x509", "x509", "token-file", "oidc", "ldap"]);
             options.auth_token_audiences = texts(&["a"]);
             options.authorization_mode = texts(&["RBAC", "AlwaysAllow"]);
         });
@@ -178,9 +194,10 @@ mod tests {
             findings.errors,
             [
                 "--authentication-methods: x509 is named twice",
-                "--authentication-methods: \"oidc\" is not known: it must be of x509, token-review, token-file",
+                "--authentication-methods: \"ldap\" is not known: it must be of x509, token-review, token-file, oidc",
                 "--authentication-methods: x509 needs --client-ca-file",
                 "--authentication-methods: token-file needs --token-auth-file",
+                "--authentication-methods: oidc needs --oidc-issuer",
                 "--auth-token-audiences: only token-review can tell whom a token is for, and it is not among the authentication methods",
                 "--authorization-mode: \"AlwaysAllow\" is not known: it must be of RBAC, Webhook",
                 "--authorization-mode: RBAC needs --rbac-manifests",

@@ -1,0 +1,220 @@
+//! Tokens of an OpenID Connect issuer.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use testkit::{
+    certs::Authority,
+    client::{Client, Request, Version},
+    issuer::Issuer,
+    jwt::{SigningKey, encode},
+    process::Proxy,
+    tls::Tls,
+    upstream::Reply,
+    wait::wait_for,
+};
+
+use crate::scene::{ALICE, BOTH, Scene, assert_status};
+
+/// A scene with an issuer that has one key, which signs in ES256.
+struct World {
+    scene: Scene,
+    issuer: Issuer,
+    key: SigningKey,
+    ca: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (scene, authority, key) = (Scene::new().await, Authority::new("issuers"), SigningKey::new("ES256"));
+        let ca = scene.write("issuers.pem", authority.pem());
+        let issuer = Issuer::start(&authority.server()).await;
+        issuer.keys(&[key.jwk("k")]);
+        Self { scene, issuer, key, ca }
+    }
+
+    fn flags(&self, more: &[&str]) -> Vec<String> {
+        let own = [
+            format!("--oidc-issuer={}", self.issuer.url()),
+            "--oidc-clientID=client".to_owned(),
+            format!("--oidc-ca-file={}", self.ca),
+            "--oidc-sign-alg=ES256".to_owned(),
+            "--auth-header-fields-enabled".to_owned(),
+        ];
+        own.into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect()
+    }
+
+    async fn proxy(&self, more: &[&str]) -> Proxy {
+        self.scene.proxy(&self.flags(more)).await
+    }
+
+    /// A proxy that knows the issuer's keys.
+    async fn ready(&self, more: &[&str]) -> Proxy {
+        let proxy = self.proxy(more).await;
+        proxy.line_with(&["The issuer's keys are in use"]).await;
+        proxy
+    }
+
+    fn claims(&self, changes: Value) -> Value {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut claims = json!({"iss": self.issuer.url(), "aud": "client", "exp": now + 300, "email": "anna@example.com"});
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    }
+
+    fn token(&self, changes: Value) -> String {
+        self.key.token("k", &self.claims(changes))
+    }
+
+    async fn status(&self, proxy: &Proxy, token: &str) -> u16 {
+        self.scene.get(proxy, "/", token).await.status
+    }
+
+    /// User and groups as the upstream has them from the last request.
+    fn told(&self) -> (String, String) {
+        let received = self.scene.upstream.last_request();
+        let header = |name| received.header(name).unwrap_or_default().to_owned();
+        (header("x-remote-user"), header("x-remote-groups"))
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_an_issuer_are_verified_here() {
+    let world = World::new().await;
+    let proxy = world.ready(&[]).await;
+    let now = world.claims(json!({}))["exp"].as_u64().unwrap() - 300;
+    let good = world.token(json!({"groups": ["devs"]}));
+    let other = SigningKey::new("ES256");
+    let parts: Vec<&str> = good.split('.').collect();
+    let bad = [
+        ("no token of the issuer", ALICE.to_owned()),
+        ("alg none", format!("{}.{}.", encode(r#"{"alg":"none"}"#), parts[1])),
+        ("an unaccepted alg", SigningKey::new("RS256").token("k", &world.claims(json!({})))),
+        ("another key by that name", other.token("k", &world.claims(json!({})))),
+        ("its own key", other.sign(&json!({"alg": "ES256", "jwk": other.jwk("k")}).to_string(), &world.claims(json!({})).to_string())),
+        ("an unknown key", other.token("x", &world.claims(json!({})))),
+        ("no signature", format!("{}.{}.", parts[0], parts[1])),
+        ("other claims", format!("{}.{}.{}", parts[0], encode(world.claims(json!({"email": "root"})).to_string()), parts[2])),
+        ("padding", format!("{good}=")),
+        ("another issuer", world.token(json!({"iss": "https://issuer.test"}))),
+        ("a slash more", world.token(json!({"iss": format!("{}/", world.issuer.url())}))),
+        ("another client", world.token(json!({"aud": ["other"]}))),
+        ("expired", world.token(json!({"exp": now - 1}))),
+        ("no end", world.token(json!({"exp": null}))),
+        ("too early", world.token(json!({"nbf": now + 120}))),
+        ("an unverified address", world.token(json!({"email_verified": false}))),
+        ("an address verified in words", world.token(json!({"email_verified": "true"}))),
+        ("no name", world.token(json!({"email": ""}))),
+        ("groups of another type", world.token(json!({"groups": {"devs": true}}))),
+        ("groups that are elsewhere", world.token(json!({"_claim_names": {"groups": "x"}}))),
+        ("crit", world.key.sign(r#"{"alg":"ES256","kid":"k","crit":["x"],"x":1}"#, &world.claims(json!({})).to_string())),
+    ];
+    for version in BOTH {
+        let mut client = world.scene.connect(version, &proxy).await;
+        assert_status(&client.send(&Request::get("/").bearer(&good)).await, 200);
+        assert_eq!(world.told(), ("anna@example.com".to_owned(), "devs".to_owned()));
+        let passed = world.scene.upstream.count();
+        for (what, token) in &bad {
+            let response = client.send(&Request::get("/").bearer(token)).await;
+            assert_eq!((response.status, response.text().as_str()), (401, "Unauthorized\n"), "{what}");
+        }
+        assert_eq!(world.scene.upstream.count(), passed, "nothing bad goes upstream");
+    }
+    assert_eq!(world.scene.api.counts().0, 0, "the API server reviews no token");
+    let tokens: Vec<&str> = bad.iter().map(|(_, token)| token.as_str()).chain([good.as_str()]).collect();
+    proxy.assert_silent_about(&tokens);
+}
+
+#[tokio::test]
+async fn claims_name_the_user() {
+    let world = World::new().await;
+    let flags = [
+        "--oidc-username-claim=sub",
+        "--oidc-username-prefix=o:",
+        "--oidc-groups-claim=roles",
+        "--oidc-groups-prefix=g:",
+        "--oidc-sign-alg=RS256",
+    ];
+    let proxy = world.ready(&flags).await;
+    let token = world.token(json!({"sub": "42", "roles": ["b", "a"], "groups": ["c"], "email_verified": false}));
+    assert_eq!(world.status(&proxy, &token).await, 200);
+    assert_eq!(world.told(), ("o:42".to_owned(), "g:b|g:a".to_owned()));
+    assert_eq!(world.status(&proxy, &world.token(json!({"sub": "43", "roles": "only"}))).await, 200);
+    assert_eq!(world.told(), ("o:43".to_owned(), "g:only".to_owned()));
+    assert_eq!(world.status(&proxy, &world.token(json!({}))).await, 401, "no sub");
+
+    let proxy = world.ready(&["--oidc-system-authenticated"]).await;
+    assert_eq!(world.status(&proxy, &world.token(json!({"groups": "devs"}))).await, 200);
+    assert_eq!(world.told().1, "devs|system:authenticated");
+}
+
+#[tokio::test]
+async fn reserved_identities_are_refused() {
+    let world = World::new().await;
+    let tokens = [world.token(json!({"email": "system:admin"})), world.token(json!({"groups": ["devs", "system:masters"]}))];
+    let proxy = world.ready(&[]).await;
+    for token in &tokens {
+        assert_eq!(world.status(&proxy, token).await, 401);
+    }
+    let proxy = world.ready(&["--allow-reserved-identities"]).await;
+    for token in &tokens {
+        assert_eq!(world.status(&proxy, token).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_is_alone_unless_others_are_named() {
+    let world = World::new().await;
+    let clients = Authority::new("clients");
+    let ca = format!("--client-ca-file={}", world.scene.write("clients.pem", clients.pem()));
+    let alone = world.ready(&[&ca, "--auth-token-audiences=a"]).await;
+    alone.line_with(&["--client-ca-file is without effect beside --oidc-issuer"]).await;
+    alone.line_with(&["--auth-token-audiences is without effect"]).await;
+    let together = world.ready(&[&ca, "--authentication-methods=x509,oidc,token-review"]).await;
+    for (proxy, by_others) in [(&alone, 401), (&together, 200)] {
+        assert_eq!(world.status(proxy, &world.token(json!({}))).await, 200);
+        assert_eq!(world.told().0, "anna@example.com");
+        assert_eq!(world.status(proxy, ALICE).await, by_others);
+        let tls = Tls::presenting(&clients.client("carl", &[]));
+        let response = Client::connect(Version::H1, proxy.secure(), &tls).await.send(&Request::get("/")).await;
+        assert_eq!(response.status, by_others);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_at_the_start_is_asked_again() {
+    let world = World::new().await;
+    world.issuer.fault(Some(Reply::new(500, &[], "")));
+    let proxy = world.proxy(&["-v=2"]).await;
+    proxy.line_with(&["The issuer's keys cannot be read", "status 500"]).await;
+    let token = world.token(json!({}));
+    assert_eq!(world.status(&proxy, &token).await, 401);
+    proxy.line_with(&["issuer_not_ready"]).await;
+    world.issuer.fault(None);
+    wait_for("the issuer's keys", async || match world.status(&proxy, &token).await {
+        200 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    world.issuer.fault(Some(Reply::default().then_reset()));
+    assert_eq!(world.status(&proxy, &world.token(json!({"groups": "new"}))).await, 200, "the keys that are known count");
+}
+
+#[tokio::test]
+async fn a_new_key_counts_when_a_token_names_it() {
+    let world = World::new().await;
+    let proxy = world.ready(&[]).await;
+    let new = SigningKey::new("ES256");
+    world.issuer.keys(&[new.jwk("new")]);
+    let (of_old, of_new) = (world.token(json!({})), new.token("new", &world.claims(json!({}))));
+    assert_eq!(world.status(&proxy, &of_old).await, 200);
+    wait_for("the new key", async || match world.status(&proxy, &of_new).await {
+        200 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(world.status(&proxy, &of_old).await, 401, "a withdrawn key counts no more");
+    assert_eq!(world.issuer.fetches(), 2, "not once for each token");
+}
