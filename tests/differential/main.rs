@@ -11,6 +11,7 @@ mod credentials;
 mod forwarding;
 mod identity;
 mod listeners;
+mod oidc;
 mod path_lists;
 mod paths;
 mod replies;
@@ -102,6 +103,11 @@ async fn listeners_serve_alike() {
 }
 
 #[tokio::test]
+async fn tokens_of_an_issuer_are_verified_alike() {
+    run::run(&oidc::groups()).await;
+}
+
+#[tokio::test]
 async fn command_lines_are_read_alike() {
     start::run(&start::starts()).await;
 }
@@ -148,6 +154,7 @@ fn all_groups() -> Vec<Group> {
         answers::groups(),
         api_failures::groups(),
         listeners::groups(),
+        oidc::groups(),
     ]
     .concat()
 }

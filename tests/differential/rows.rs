@@ -56,18 +56,24 @@ pub(crate) fn flags() -> Vec<String> {
     rows.map(|name| name.trim_start_matches('-').to_owned()).collect()
 }
 
-/// The source of the suites whose tests rows may name.
+/// The source of the tests that rows may name: those of the suites, and of the rooms themselves.
 fn tests() -> String {
     let mut text = String::new();
-    for folder in ["tests/acceptance", "tests/cluster"] {
-        for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "rs") {
-                text.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
+    for folder in ["tests/acceptance", "tests/cluster", "crates"] {
+        collect(&Path::new(ROOT).join(folder), &mut text);
     }
     text
+}
+
+fn collect(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
 }
 
 fn read(path: &str) -> String {

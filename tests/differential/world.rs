@@ -10,17 +10,19 @@ use tempfile::TempDir;
 use testkit::{
     api::{Api, Credential, Kind, Verdict},
     certs::{Authority, Pair, Subject, Usage},
-    client::{Client, Response, Version},
+    client::{Client, Request, Response, Version},
+    issuer::Issuer,
+    jwt::SigningKey,
     process::{Proxy, free_port},
     tls::Tls,
     upstream::{Received, Upstream},
-    wait::in_time,
+    wait::{in_time, wait_for},
     wire::Framing,
 };
 
 use crate::{
     case::{Case, Group, Listener, Message},
-    replies,
+    oidc, replies,
     seen::Seen,
 };
 
@@ -50,6 +52,8 @@ pub(crate) struct World {
     pub(crate) api: Api,
     upstream: Upstream,
     tls_upstream: Upstream,
+    issuer: Issuer,
+    issued: Vec<(&'static str, String)>,
     clients: Authority,
     strangers: Authority,
     folder: TempDir,
@@ -100,7 +104,12 @@ impl World {
         });
         let kubeconfig = api.kubeconfig(folder.path(), None, Credential::Token("token-of-the-proxy"));
         let text = fs::read_to_string(kubeconfig).unwrap();
+        let issuer = Issuer::start(&serving.server()).await;
+        let key = SigningKey::new("RS256");
+        issuer.keys(&[key.jwk("k")]);
         let world = Self {
+            issued: oidc::tokens(&issuer.url(), &key),
+            issuer,
             upstream: Upstream::start(replies::reply).await,
             tls_upstream,
             strangers: Authority::new("strangers"),
@@ -129,6 +138,7 @@ impl World {
             .replace("{tls-upstream}", &self.tls_upstream.url())
             .replace("{plain-tls-upstream}", &self.tls_upstream.url().replace("https://", "http://"))
             .replace("{dead}", &format!("http://127.0.0.1:{}", free_port()))
+            .replace("{issuer}", &self.issuer.url())
             .replace("{folder}", &self.folder.path().display().to_string())
     }
 
@@ -167,10 +177,16 @@ impl World {
         let go_flags = with_listeners(secure, insecure, endpoints);
         let mut our_flags = with_listeners(secure.map(|_| 0), insecure.map(|_| 0), endpoints.map(|_| free_port()));
         our_flags.extend(group.own_flags.iter().map(|&flag| flag.to_owned()));
-        Pairing {
+        let pairing = Pairing {
             go: Proxy::start_other(go, &go_flags, address(secure), address(insecure), address(endpoints)).await,
             ours: Proxy::start(&our_flags).await,
+        };
+        if group.flags.iter().any(|flag| flag.starts_with("--oidc-issuer=")) {
+            for proxy in [&pairing.go, &pairing.ours] {
+                self.know_the_issuer(proxy).await;
+            }
         }
+        pairing
     }
 
     /// What the Go program and ours make of a case, with one new token and one new certificate.
@@ -203,7 +219,7 @@ impl World {
             Err(error) => answers.push(Err(error)),
             Ok(mut client) => {
                 for _ in 0..case.times {
-                    answers.push(send(&mut client, &case.message, number).await);
+                    answers.push(send(&mut client, &case.message, number, &self.issued).await);
                 }
             }
         }
@@ -214,6 +230,19 @@ impl World {
             token_reviews: specs(Kind::TokenReview),
             access_reviews: specs(Kind::SubjectAccessReview),
         }
+    }
+
+    /// Both ask the issuer in the background.
+    async fn know_the_issuer(&self, proxy: &Proxy) {
+        let token = &self.issued[0].1;
+        wait_for("the issuer's keys", async || {
+            let mut client = Client::connect(Version::H1, proxy.secure(), &Tls::default()).await;
+            match client.send(&Request::get("/").header("Authorization", &format!("Bearer {token}"))).await.status {
+                200 => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
     }
 
     fn take_forwarded(&self) -> Vec<Received> {
@@ -258,10 +287,11 @@ fn token(name: &str, number: usize) -> String {
     format!("{name}-{number}")
 }
 
-async fn send(client: &mut Client, message: &Message, number: usize) -> Result<Response, String> {
+async fn send(client: &mut Client, message: &Message, number: usize, issued: &[(&str, String)]) -> Result<Response, String> {
     let fill = |text: &str| {
         let names = users().into_iter().map(|(name, ..)| name).chain(["nobody"]);
-        names.fold(text.to_owned(), |text, name| {
+        let text = issued.iter().fold(text.to_owned(), |text, (name, token)| text.replace(&format!("{{oidc:{name}}}"), token));
+        names.fold(text, |text, name| {
             let token = token(name, number);
             text.replace(&format!("{{{name}}}"), &token).replace(&format!("{{base64url:{name}}}"), &URL_SAFE_NO_PAD.encode(token))
         })

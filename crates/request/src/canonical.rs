@@ -13,6 +13,9 @@ pub struct Reads {
     pub path: bool,
 }
 
+/// Headers whose values are credentials or hold some; a token may come in the last.
+const SECRET: [HeaderName; 4] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SEC_WEBSOCKET_PROTOCOL];
+
 /// A request with one interpretation, which everything downstream uses and nothing goes behind.
 #[derive(Debug)]
 pub struct CanonicalRequest {
@@ -33,7 +36,8 @@ impl CanonicalRequest {
     /// A refusal when what must have one meaning has several: the target's form, the host, the credentials, and the
     /// path where `reads` names it.
     pub fn new(head: Parts, reads: &Reads) -> Result<Self, Refusal> {
-        let Parts { method, uri, version, headers, .. } = head;
+        let Parts { method, uri, version, mut headers, .. } = head;
+        hide_secrets(&mut headers);
         check_method(&method)?;
         check_framing(&headers)?;
         check_expectation(&headers)?;
@@ -92,6 +96,15 @@ impl CanonicalRequest {
     /// All values of a header that are text, in order.
     pub fn header_values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+/// Keeps credentials out of what is printed of a request.
+fn hide_secrets(headers: &mut HeaderMap) {
+    for (name, value) in headers.iter_mut() {
+        if SECRET.contains(name) {
+            value.set_sensitive(true);
+        }
     }
 }
 
@@ -204,6 +217,15 @@ mod tests {
         let request = parse("GET", "http://h/x", &[("host", "h")]).expect("accepted");
         assert_eq!((request.target(), request.authority().map(Authority::as_str)), ("/x", Some("h")));
         assert_eq!(parse("GET", "http://other/x", &[("host", "h")]).err(), Some(Reason::BadRequest));
+    }
+
+    #[test]
+    fn no_credential_is_printed_with_a_request() {
+        let secrets = ["authorization", "proxy-authorization", "cookie", "sec-websocket-protocol"].map(|name| (name, "hush"));
+        let request = parse("GET", "/", &[&[("host", "h"), ("x-other", "said")][..], &secrets].concat()).expect("accepted");
+        let printed = format!("{request:?}");
+        assert!(printed.contains("said") && !printed.contains("hush"), "{printed}");
+        assert!(request.header_values(&header::AUTHORIZATION).eq(["hush"]), "it is there all the same");
     }
 
     #[test]

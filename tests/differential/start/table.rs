@@ -198,7 +198,7 @@ fn refused() -> Vec<Start> {
         start("upstream by h2c", "--upstream-force-h2c").differs_at_all("not-yet"),
         start("a certificate for the upstream", "--upstream-client-cert-file={folder}/serving.crt").differs_at_all("upstream-pair"),
         start("a key for the upstream", "--upstream-client-key-file={folder}/serving.key").differs_at_all("upstream-pair"),
-        Start::new("OIDC", &["--oidc-issuer=https://127.0.0.1:1", "--oidc-clientID=me"]).differs_at_all("not-yet"),
+        Start::new("OIDC", &["--oidc-issuer=https://127.0.0.1:1", "--oidc-clientID=me"]),
         Start::new(
             "every OIDC flag",
             &[
@@ -212,9 +212,8 @@ fn refused() -> Vec<Start> {
                 "--oidc-sign-alg=RS256",
                 "--oidc-ca-file={folder}/serving-ca.crt",
             ],
-        )
-        .differs_at_all("not-yet"),
-        start("an OIDC claim", "--oidc-username-claim=sub").differs_at_all("not-yet"),
+        ),
+        start("an OIDC claim", "--oidc-username-claim=sub"),
     ]
 }
 
