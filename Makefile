@@ -25,8 +25,8 @@ release:
 
 # Shows the proxy at work on this machine alone, and leaves it running until Ctrl-C.
 quickstart:
-	$(CARGO) build --release -p kube-rbac-proxy --bin kube-rbac-proxy --example quickstart-upstream
-	@sh examples/quickstart/run.sh $(or $(CARGO_TARGET_DIR),target)/release
+	$(CARGO) build --profile quickstart -p kube-rbac-proxy --bin kube-rbac-proxy --example quickstart-upstream
+	@sh examples/quickstart/run.sh $(or $(CARGO_TARGET_DIR),target)/quickstart
 
 # The evaluator of RBAC against the API server, ten times as long as in `make test`.
 rbac-agree:

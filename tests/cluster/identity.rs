@@ -19,7 +19,7 @@ async fn users_who_share_a_connection_stay_themselves() {
     let proxy = scene.proxy(&[]).await;
     for version in [Version::H1, Version::H2] {
         let mut connection = scene.connect(version, &proxy).await;
-        for _ in 0..200 {
+        for _ in 0..1_250 {
             for user in [&alice, &bob] {
                 let response = connection.send(&Request::get("/metrics").bearer(&user.token)).await;
                 assert_status(&response, 200);
