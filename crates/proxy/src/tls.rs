@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
-    client::danger::HandshakeSignatureValid,
+    client::{ResolvesClientCert, danger::HandshakeSignatureValid},
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert,
@@ -62,13 +62,23 @@ pub fn server_config(
     Ok(config)
 }
 
-/// Serves whatever pair is the last good one when a handshake begins.
+/// Shows clients, or the upstream, whatever pair is the last good one when a handshake begins.
 #[derive(Debug)]
-struct TodaysPair(Arc<Watched<ServingPair>>);
+pub(crate) struct TodaysPair(pub(crate) Arc<Watched<ServingPair>>);
 
 impl ResolvesServerCert for TodaysPair {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.current().certified))
+    }
+}
+
+impl ResolvesClientCert for TodaysPair {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.current().certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

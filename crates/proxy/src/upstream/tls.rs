@@ -1,12 +1,9 @@
 use std::sync::Arc;
 
-use rustls::{
-    ClientConfig, RootCertStore, SignatureScheme,
-    client::{ResolvesClientCert, Resumption},
-    crypto::aws_lc_rs,
-    sign::CertifiedKey,
-};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
 use settings::{ServingPair, TodaysRoots, UpstreamRoots, Watched};
+
+use crate::tls::TodaysPair;
 
 /// The client side of TLS with the upstream, which must be vouched for by `roots`, as they are at each handshake, or by
 /// the system's authorities. An upstream that asks for a certificate is shown that of `pair`, as it is at each handshake.
@@ -39,18 +36,4 @@ pub fn client_config(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// Shows whatever pair is the last good one when a handshake begins.
-#[derive(Debug)]
-struct TodaysPair(Arc<Watched<ServingPair>>);
-
-impl ResolvesClientCert for TodaysPair {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.current().certified))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
 }
