@@ -89,7 +89,7 @@ fn forged_tokens_are_refused() {
     let jwk = other.jwk("k");
     let flipped = |part: usize| {
         let mut parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
-        let first = if parts[part].starts_with('A') { "B" } else { "A" };
+        let first = if &parts[part][8..9] == "A" { "B" } else { "A" };
         parts[part].replace_range(8..9, first);
         parts.join(".")
     };
