@@ -97,7 +97,6 @@ async fn bad_input_is_refused_by_name() {
         (file("config-typo-within", "authorization:\n  resourceAttribute:\n    resource: pods\n"), "resourceAttribute"),
         (file("config-typo-deep", "authorization:\n  resourceAttributes:\n    resourc: pods\n"), "resourc"),
         (file("config-type", "authorization:\n  resourceAttributes:\n    name: [web]\n"), "name"),
-        (file("config-rewrites", "authorization:\n  rewrites:\n    byQueryParameter:\n      name: ns\n"), "rewrites"),
         (
             file("config-static", "authorization:\n  static:\n  - verb: get\n    path: /\n    resourceRequest: true\n"),
             "3:5: authorization.static[0]",

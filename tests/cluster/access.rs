@@ -64,3 +64,49 @@ async fn resource_attributes_are_judged_against_roles_of_their_namespace() {
         assert_status(&scene.get(&proxy, "/anything", &carol.token).await, 200);
     }
 }
+
+/// The configuration of OpenShift's thanos-querier: who may get pods' metrics in a namespace may query that namespace.
+#[tokio::test]
+async fn a_tenant_queries_its_own_namespaces_alone() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut scene = Scene::new(&cluster).await;
+    let (alice, bob) = (scene.account("alice").await, scene.account("bob").await);
+    let role = json!({ "apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["get", "create"] });
+    scene.role("monitoring", role).await;
+    scene.bind_here("alice", "Role", "monitoring", scene.subject("alice")).await;
+    let mine = scene.namespace.clone();
+    let asked = json!({ "namespace": mine, "verb": "create", "group": "metrics.k8s.io", "resource": "pods" });
+    scene.until_allowed(&json!({ "user": alice.user, "resourceAttributes": asked })).await;
+    let config = "\"authorization\":\n  \"resourceAttributes\":\n    \"apiGroup\": \"metrics.k8s.io\"\n    \"namespace\": \"{{ .Value }}\"\n    \
+                  \"resource\": \"pods\"\n  \"rewrites\":\n    \"byQueryParameter\":\n      \"name\": \"namespace\"\n";
+    let config = scene.write("config.yaml", config);
+    let proxy = scene.proxy(&[&format!("--config-file={config}"), "--allow-paths=/api/v1/query,/api/v1/query_range"]).await;
+
+    for version in [Version::H1, Version::H2] {
+        let mut connection = scene.connect(version, &proxy).await;
+        let mut status = async |request: Request, token: &str| connection.send(&request.bearer(token)).await.status;
+        let query = |namespaces: &[&str]| {
+            let namespaces: Vec<String> = namespaces.iter().map(|namespace| format!("namespace={namespace}")).collect();
+            format!("/api/v1/query?query=up&{}", namespaces.join("&"))
+        };
+        assert_eq!(status(Request::get(&query(&[&mine])), &alice.token).await, 200);
+        assert_eq!(scene.upstream.last_request().target(), query(&[&mine]));
+        assert_eq!(status(Request::get(&query(&[&mine, &mine])), &alice.token).await, 200);
+        assert_eq!(status(Request::post(&query(&[&mine]), "x"), &alice.token).await, 200);
+        let sent = scene.upstream.count();
+        for (request, token, refused) in [
+            (Request::get(&query(&["kube-system"])), &alice.token, 403),
+            (Request::get(&query(&[&mine, "kube-system"])), &alice.token, 403),
+            (Request::get(&query(&["kube-system", &mine])), &alice.token, 403),
+            (Request::get(&query(&[""])), &alice.token, 403),
+            (Request::get(&query(&[&mine])), &bob.token, 403),
+            (Request::new("DELETE", &query(&[&mine])), &alice.token, 403),
+            (Request::get("/api/v1/query?query=up"), &alice.token, 400),
+            (Request::get(&format!("{};namespace=kube-system", query(&[&mine]))), &alice.token, 400),
+            (Request::get(&format!("/api/v1/series?namespace={mine}")), &alice.token, 404),
+        ] {
+            assert_eq!(status(request, token).await, refused);
+        }
+        assert_eq!(scene.upstream.count(), sent);
+    }
+}

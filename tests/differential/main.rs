@@ -15,6 +15,7 @@ mod oidc;
 mod path_lists;
 mod paths;
 mod replies;
+mod rewrites;
 mod rows;
 mod run;
 mod seen;
@@ -36,6 +37,7 @@ const OWN_FLAGS: &[&str] = &[
     "authorization-webhook-cache-authorized-ttl",
     "authorization-webhook-cache-unauthorized-ttl",
     "compat-api-errors",
+    "header",
     "idle-timeout",
     "log-format",
     "max-header-bytes",
@@ -65,6 +67,11 @@ async fn certificates_are_read_alike() {
 #[tokio::test]
 async fn requests_are_authorized_alike() {
     run::run(&attributes::groups()).await;
+}
+
+#[tokio::test]
+async fn values_are_read_and_authorized_alike() {
+    run::run(&rewrites::groups()).await;
 }
 
 #[tokio::test]
@@ -139,7 +146,7 @@ fn every_flag_of_the_go_program_is_given() {
 #[test]
 fn the_tables_have_not_shrunk() {
     let cases = all_groups().iter().map(|group| group.cases.len()).sum::<usize>() + start::starts().len();
-    assert!(cases >= 800, "{cases} cases");
+    assert!(cases >= 1000, "{cases} cases");
 }
 
 fn all_groups() -> Vec<Group> {
@@ -147,6 +154,7 @@ fn all_groups() -> Vec<Group> {
         credentials::groups(),
         certificates::groups(),
         attributes::groups(),
+        rewrites::groups(),
         path_lists::groups(),
         paths::groups(),
         identity::groups(),

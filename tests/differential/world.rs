@@ -74,6 +74,7 @@ pub(crate) fn users() -> Vec<(&'static str, Value, &'static [&'static str])> {
         ("mallory", json!({ "username": "mallory", "groups": ["devs"] }), &[]),
         ("lister", json!({ "username": "lister" }), &[]),
         ("trent", json!({ "username": "trent" }), &[]),
+        ("tenant", json!({ "username": "tenant" }), &[]),
         ("both", json!({ "username": "both" }), &[]),
         ("member", json!({ "username": "member", "groups": ["system:authenticated", "devs"] }), &[]),
         ("outsider", json!({ "username": "outsider", "groups": ["system:unauthenticated"] }), &[]),
@@ -89,6 +90,12 @@ pub(crate) fn users() -> Vec<(&'static str, Value, &'static [&'static str])> {
     ]
 }
 
+/// Whether a review is about what is the tenant's.
+fn is_tenants(spec: &Value) -> bool {
+    let of = |attribute: &str| spec["resourceAttributes"][attribute].as_str().unwrap_or_default().to_owned();
+    of("namespace").starts_with("mine") || of("name").starts_with("mine")
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         let (serving, clients) = (Authority::new("serving"), Authority::new("clients"));
@@ -99,6 +106,7 @@ impl World {
             "mallory" => Verdict::NoOpinion,
             "lister" if spec["resourceAttributes"]["verb"] != "list" => Verdict::NoOpinion,
             "trent" => Verdict::Deny,
+            "tenant" if !is_tenants(spec) => Verdict::NoOpinion,
             "both" => Verdict::Both,
             _ => Verdict::Allow,
         });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use auth::{Explanation, RequestGate};
-use http::{Request, request::Parts};
+use http::{HeaderName, HeaderValue, Request, request::Parts};
 use observe::Metrics;
 use request::User;
 use serde_json::json;
@@ -70,7 +70,15 @@ fn form(options: &ExplainOptions) -> Result<Form, String> {
 }
 
 fn head(options: &ExplainOptions) -> Result<Parts, String> {
-    let request = Request::builder().method(options.method.as_str()).uri(options.path.as_str()).header("host", "explain").body(());
+    let mut request = Request::builder().method(options.method.as_str()).uri(options.path.as_str()).header("host", "explain");
+    for line in &options.headers {
+        let read = line.split_once(':').map(|(name, value)| (HeaderName::try_from(name), HeaderValue::from_str(value.trim())));
+        let Some((Ok(name), Ok(value))) = read else {
+            return Err(format!("--header: {}: it must be as \"Name: value\"", go_compat::quote(line)));
+        };
+        request = request.header(name, value);
+    }
+    let request = request.body(());
     let wrong = || format!("--method, --path: {} {}: it is no request", options.method, go_compat::quote(&options.path));
     request.map(|request| request.into_parts().0).map_err(|_| wrong())
 }

@@ -115,6 +115,7 @@ pub(crate) struct ExplainOptions {
     pub(crate) uid: String,
     pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) headers: Vec<String>,
     pub(crate) output: String,
     pub(crate) reviews: String,
 }

@@ -47,13 +47,11 @@ pub(crate) fn open(
         Mode::Webhook => api.cloned().map(|api| auth::Mode::Webhook { api, allow_ttl: deciding.ttls.allow, deny_ttl: deciding.ttls.deny }),
         Mode::Rbac => files.policy.clone().map(auth::Mode::Rbac),
     };
-    // As in Go they are asked first: what they allow costs no call.
-    let rules = files.static_rules().map(auth::Mode::Static);
     RequestGate::new(GateSettings {
         methods: deciding.deciders.methods.iter().filter_map(method).collect(),
-        modes: rules.into_iter().chain(deciding.deciders.modes.iter().filter_map(mode)).collect(),
+        modes: deciding.deciders.modes.iter().filter_map(mode).collect(),
         paths: deciding.paths.clone(),
-        resource: files.resource(),
+        config: Arc::clone(&files.config),
         identity,
         compat_api_errors: deciding.compat_api_errors,
         metrics: Arc::clone(metrics),

@@ -66,6 +66,8 @@ pub(crate) struct Sources {
     /// Certificate and key to show the upstream.
     pub(crate) upstream_pair: Option<(PathBuf, PathBuf)>,
     pub(crate) config: Option<PathBuf>,
+    /// Headers that only this program writes: no decision can be about a client's.
+    pub(crate) managed: Vec<HeaderName>,
     pub(crate) tokens: Option<PathBuf>,
     pub(crate) oidc_ca: Option<PathBuf>,
     pub(crate) manifests: Vec<PathBuf>,
@@ -202,6 +204,10 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
             findings,
         ),
         config: path(&options.config_file),
+        managed: [&options.auth_header_user_field_name, &options.auth_header_groups_field_name]
+            .into_iter()
+            .filter_map(|name| HeaderName::try_from(name).ok())
+            .collect(),
         tokens: path(&options.token_auth_file).filter(|_| deciders.methods.contains(&Method::TokenFile)),
         oidc_ca: path(&options.oidc_ca_file).filter(|_| deciders.methods.contains(&Method::Oidc)),
         manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),

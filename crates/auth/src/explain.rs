@@ -1,5 +1,5 @@
 use http::request::Parts;
-use request::{CanonicalRequest, Gate, OpenDoor, Reason, Refusal, User};
+use request::{Attributes, CanonicalRequest, Gate, OpenDoor, Reason, Refusal, ResourceAttributes, User};
 use tokio::time::Instant;
 
 use crate::{
@@ -49,7 +49,7 @@ impl RequestGate {
     }
 
     /// Asks the authorizers alone.
-    pub async fn judge(&self, user: &User, asked: &request::Attributes) -> Judgement {
+    pub async fn judge(&self, user: &User, asked: &Attributes) -> Judgement {
         let deadline = Instant::now() + API_DEADLINE;
         let (mut reasons, mut errors) = (Vec::new(), Vec::new());
         for authorizer in self.authorizers() {
@@ -89,12 +89,26 @@ impl RequestGate {
             step("paths", format!("the path is unclean: the client is sent to {}", refusal.location().unwrap_or_default()));
             return Err(refusal);
         }
-        let asked = attributes(&request, self.resource())?;
-        step("attributes", describe(&asked));
+        let all =
+            attributes(&request, self.resource()).inspect_err(|refusal| step("attributes", refusal.reason().row().meaning.to_owned()))?;
         let deadline = Instant::now() + API_DEADLINE;
+        for asked in all {
+            step("attributes", describe(&asked));
+            self.ask(&user, asked, deadline, &mut step).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        user: &User,
+        asked: Attributes,
+        deadline: Instant,
+        step: &mut impl FnMut(&'static str, String),
+    ) -> Result<(), Refusal> {
         let mut failed = None;
         for authorizer in self.authorizers() {
-            let (opinion, reason) = authorizer.explain(&user, &asked, deadline).await;
+            let (opinion, reason) = authorizer.explain(user, &asked, deadline).await;
             let (verdict, end) = match opinion {
                 Opinion::Allow => ("yes", Some(Ok(()))),
                 Opinion::Deny(why) => ("no", Some(Err(Refusal::because(Reason::NotAllowed, why)))),
@@ -116,11 +130,11 @@ impl RequestGate {
     }
 }
 
-fn describe(asked: &request::Attributes) -> String {
+fn describe(asked: &Attributes) -> String {
     match asked {
-        request::Attributes::NonResource { verb, path } => format!("{verb} on the path {path}"),
-        request::Attributes::Resource(resource) => {
-            let request::ResourceAttributes { namespace, verb, group, version, resource, subresource, name } = resource;
+        Attributes::NonResource { verb, path } => format!("{verb} on the path {path}"),
+        Attributes::Resource(resource) => {
+            let ResourceAttributes { namespace, verb, group, version, resource, subresource, name } = resource;
             let mut text = format!("{verb} on {resource}");
             for (before, part) in [("/", subresource), (" of the group ", group), (" in version ", version), (" named ", name)] {
                 if !part.is_empty() {

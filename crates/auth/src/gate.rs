@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use kube_api::Api;
 use observe::Metrics;
 use outbound::UrlError;
-use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, ResourceAttributes, User};
-use settings::{ClientCa, PathLists, StaticRule, TokenAuthFile, Watched};
+use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, User};
+use settings::{ClientCa, ConfigFile, PathLists, ResourceAttributesConfig, TokenAuthFile, Watched};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -32,8 +32,8 @@ pub struct GateSettings {
     pub modes: Vec<Mode>,
     /// `--allow-paths` and `--ignore-paths`.
     pub paths: PathLists,
-    /// `resourceAttributes` of the config file; an empty verb: the method's. `None`: requests are about their path.
-    pub resource: Option<ResourceAttributes>,
+    /// What requests are about, and the rules that are asked before the modes, as in Go: what they allow costs no call.
+    pub config: Arc<Watched<ConfigFile>>,
     /// `--auth-header-*`; `None`: the upstream is not told who asks.
     pub identity: Option<IdentityHeaders>,
     /// `--compat-api-errors`: when the API server cannot be asked, 401 and 500 instead of 503.
@@ -65,8 +65,6 @@ pub enum Method {
 /// A way to tell what a user may do.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// The rules of the config file.
-    Static(Vec<StaticRule>),
     /// The API server is asked.
     Webhook {
         /// Where.
@@ -92,11 +90,23 @@ pub enum GateError {
 }
 
 /// Admits those whom Kubernetes knows and allows: authenticates, then authorizes, then names the user.
+///
+/// One value of it decides by one reading of the config file.
 pub struct RequestGate {
-    deciders: Arc<Deciders>,
+    fixed: Arc<Fixed>,
+    config: Arc<ConfigFile>,
     reads: Reads,
+    /// Of `config`, if it has some.
+    rules: Option<Authorizer>,
+}
+
+/// What stays as it is at start, or follows its files by itself.
+struct Fixed {
+    deciders: Arc<Deciders>,
+    config: Arc<Watched<ConfigFile>>,
+    /// Whether requests are about their path whatever the config file says.
+    by_path: bool,
     paths: PathLists,
-    resource: Option<ResourceAttributes>,
     identity: Option<IdentityHeaders>,
 }
 
@@ -120,17 +130,23 @@ impl RequestGate {
     /// caches: for the program's own endpoints.
     #[must_use]
     pub fn for_paths(&self) -> Self {
-        Self {
-            deciders: Arc::clone(&self.deciders),
-            reads: Reads { path: true },
-            paths: PathLists::default(),
-            resource: None,
-            identity: None,
-        }
+        let (deciders, config) = (Arc::clone(&self.fixed.deciders), Arc::clone(&self.fixed.config));
+        Self::now(Arc::new(Fixed { deciders, config, by_path: true, paths: PathLists::default(), identity: None }))
+    }
+
+    fn now(fixed: Arc<Fixed>) -> Self {
+        let config = fixed.config.current();
+        let resource = config.resource_attributes.as_ref().filter(|_| !fixed.by_path);
+        let reads = Reads {
+            path: resource.is_none() || !fixed.paths.is_empty(),
+            values: resource.and_then(|resource| resource.rewrites.clone()).unwrap_or_default(),
+        };
+        let rules = (!config.static_rules.is_empty()).then(|| Authorizer::Static(StaticRules(Arc::clone(&config))));
+        Self { fixed, config, reads, rules }
     }
 
     fn with_clock(settings: GateSettings, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
-        let GateSettings { methods, modes, paths, resource, identity, compat_api_errors, metrics } = settings;
+        let GateSettings { methods, modes, paths, config, identity, compat_api_errors, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
         let authenticators = methods.into_iter().map(|method| {
             Ok(match method {
@@ -148,7 +164,6 @@ impl RequestGate {
             })
         });
         let authorizers = modes.into_iter().map(|mode| match mode {
-            Mode::Static(rules) => Authorizer::Static(StaticRules(rules)),
             Mode::Webhook { api, allow_ttl, deny_ttl } => {
                 Authorizer::Review(Review::new(api, allow_ttl, deny_ttl, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics)))
             }
@@ -157,16 +172,15 @@ impl RequestGate {
         let authenticators = authenticators.collect::<Result<Vec<_>, GateError>>()?.into_iter().flatten().collect();
         let authorizers = authorizers.collect();
         let deciders = Arc::new(Deciders { authenticators, authorizers, compat_api_errors, metrics });
-        let reads = Reads { path: resource.is_none() || !paths.is_empty() };
-        Ok(Self { deciders, reads, paths, resource, identity })
+        Ok(Self::now(Arc::new(Fixed { deciders, config, by_path: false, paths, identity })))
     }
 
     /// Whether the path's door is open; an unclean path leads to no door.
     pub(crate) fn door(&self, request: &CanonicalRequest) -> Result<Option<OpenDoor>, Refusal> {
         let Some(path) = request.path().filter(|path| path.cleaned().is_none()) else { return Ok(None) };
         match path.decoded() {
-            path if self.paths.ignores(path) => Ok(Some(OpenDoor::IgnoredPath)),
-            path if self.paths.allows(path) => Ok(None),
+            path if self.fixed.paths.ignores(path) => Ok(Some(OpenDoor::IgnoredPath)),
+            path if self.fixed.paths.allows(path) => Ok(None),
             _ => Err(Refusal::because(Reason::NotFound, "--allow-paths does not have the path")),
         }
     }
@@ -177,31 +191,58 @@ impl RequestGate {
         Some(Refusal::new(Reason::UncleanPath).see(with_query(cleaned, request.query())))
     }
 
-    pub(crate) fn authorizers(&self) -> &[Authorizer] {
-        &self.deciders.authorizers
+    /// Who is asked, in order.
+    pub(crate) fn authorizers(&self) -> impl Iterator<Item = &Authorizer> {
+        self.rules.iter().chain(&self.fixed.deciders.authorizers)
     }
 
-    pub(crate) fn resource(&self) -> Option<&ResourceAttributes> {
-        self.resource.as_ref()
+    /// What requests are about; `None`: their path.
+    pub(crate) fn resource(&self) -> Option<&ResourceAttributesConfig> {
+        self.config.resource_attributes.as_ref().filter(|_| !self.fixed.by_path)
     }
 
     async fn admit(&self, request: &CanonicalRequest, peer: &Peer) -> Result<Grant, Refusal> {
         let deadline = Instant::now() + API_DEADLINE;
-        let user = self.deciders.authenticate(request, peer, deadline).await?;
+        let user = self.fixed.deciders.authenticate(request, peer, deadline).await?;
         if let Some(refusal) = self.unclean(request) {
             return Err(refusal);
         }
-        let asked = attributes(request, self.resource.as_ref())?;
-        self.deciders.authorize(&user, asked, deadline).await?;
-        let headers = match &self.identity {
+        for asked in attributes(request, self.resource())? {
+            self.authorize(&user, asked, deadline).await?;
+        }
+        let headers = match &self.fixed.identity {
             Some(identity) => identity.of(&user)?,
             None => Vec::new(),
         };
         Ok(Grant { user, headers })
     }
+
+    /// As Kubernetes' union of authorizers: the first yes or no counts; who cannot say asks the next.
+    async fn authorize(&self, user: &User, asked: Attributes, deadline: Instant) -> Result<(), Refusal> {
+        let (mut failed, mut reasons) = (None, Vec::new());
+        for authorizer in self.authorizers() {
+            let opinion = authorizer.authorize(user, &asked, deadline).await;
+            self.fixed.deciders.metrics.authorization(authorizer.mode(), opinion.label());
+            match opinion {
+                Opinion::Allow => return Ok(()),
+                Opinion::Deny(why) => return Err(Refusal::because(Reason::NotAllowed, why).about(&user.name, asked)),
+                Opinion::None(why) => reasons.push(why),
+                Opinion::Failed(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let refusal = match failed {
+            Some(failure) => self.fixed.deciders.compatible(failure, Reason::ApiFailedAuthorization),
+            None => Refusal::because(Reason::NotAllowed, reasons.join("; ")),
+        };
+        Err(refusal.about(&user.name, asked))
+    }
 }
 
 impl Gate for RequestGate {
+    fn today(&self) -> Self {
+        Self::now(Arc::clone(&self.fixed))
+    }
+
     fn reads(&self) -> &Reads {
         &self.reads
     }
@@ -232,26 +273,6 @@ impl Deciders {
         Err(self.compatible(union.end(), Reason::ApiFailedAuthentication))
     }
 
-    /// As Kubernetes' union of authorizers: the first yes or no counts; who cannot say asks the next.
-    async fn authorize(&self, user: &User, asked: Attributes, deadline: Instant) -> Result<(), Refusal> {
-        let (mut failed, mut reasons) = (None, Vec::new());
-        for authorizer in &self.authorizers {
-            let opinion = authorizer.authorize(user, &asked, deadline).await;
-            self.metrics.authorization(authorizer.mode(), opinion.label());
-            match opinion {
-                Opinion::Allow => return Ok(()),
-                Opinion::Deny(why) => return Err(Refusal::because(Reason::NotAllowed, why).about(&user.name, asked)),
-                Opinion::None(why) => reasons.push(why),
-                Opinion::Failed(failure) => failed = failed.or(Some(failure)),
-            }
-        }
-        let refusal = match failed {
-            Some(failure) => self.compatible(failure, Reason::ApiFailedAuthorization),
-            None => Refusal::because(Reason::NotAllowed, reasons.join("; ")),
-        };
-        Err(refusal.about(&user.name, asked))
-    }
-
     /// With `--compat-api-errors` a failure has Go's status.
     fn compatible(&self, failure: Failure, goes: Reason) -> Refusal {
         let is_the_apis = matches!(
@@ -267,7 +288,7 @@ impl Deciders {
 
 impl std::fmt::Debug for RequestGate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestGate").field("resource", &self.resource).field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("RequestGate").field("config", &self.config).field("identity", &self.fixed.identity).finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,7 @@ mod number;
 mod path_match;
 mod pflag;
 mod quote;
+mod template;
 mod tls;
 
 pub use csv::{CsvError, Record, read_csv, write_csv};
@@ -18,4 +19,5 @@ pub use number::{NumberError, format_float32, parse_bool, parse_decimal_int32, p
 pub use path_match::{BadPattern, PathPattern};
 pub use pflag::{Fault, Known, Occurrence, Respelled, respell};
 pub use quote::quote;
+pub use template::{Template, TemplateError};
 pub use tls::{CIPHER_SUITES, CipherSuite, TlsVersion, UnknownTlsVersion, cipher_suite};

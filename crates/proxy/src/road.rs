@@ -27,8 +27,9 @@ impl<G: Gate> Road<G> {
         if head.headers.len() > MAX_FIELDS {
             return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
         }
-        let request = CanonicalRequest::new(head, self.gate.reads())?;
-        let permit = admit(&self.gate, request, &client.peer).await?;
+        let gate = self.gate.today();
+        let request = CanonicalRequest::new(head, gate.reads())?;
+        let permit = admit(&gate, request, &client.peer).await?;
         let response = self.upstream.send(permit, client, body).await?;
         Ok(response.map(Body::upstream))
     }

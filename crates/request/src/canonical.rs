@@ -4,13 +4,15 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-use crate::{Path, Reason, Refusal};
+use crate::{Path, Reason, Refusal, ValueNames};
 
 /// What a gate reads of a request; the rest passes byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// Rules or reviews are about the path.
     pub path: bool,
+    /// Reviews are about values that the request has under these names.
+    pub values: ValueNames,
 }
 
 /// Headers whose values are credentials or hold some; a token may come in the last.
@@ -23,6 +25,7 @@ pub struct CanonicalRequest {
     /// Path and query as received.
     target: String,
     path: Option<Path>,
+    values: Vec<String>,
     authority: Option<Authority>,
     version: Version,
     headers: HeaderMap,
@@ -33,8 +36,8 @@ impl CanonicalRequest {
     ///
     /// # Errors
     ///
-    /// A refusal when what must have one meaning has several: the target's form, the host, the credentials, and the
-    /// path where `reads` names it.
+    /// A refusal when what must have one meaning has several: the target's form, the host, the credentials, and
+    /// what `reads` names.
     pub fn new(head: Parts, reads: &Reads) -> Result<Self, Refusal> {
         let Parts { method, uri, version, mut headers, .. } = head;
         hide_secrets(&mut headers);
@@ -50,7 +53,8 @@ impl CanonicalRequest {
             true => Some(Path::parse(uri.path()).map_err(|fault| Refusal::because(Reason::AmbiguousPath, fault))?),
             false => None,
         };
-        Ok(Self { method, target, path, authority, version, headers })
+        let values = reads.values.read(uri.query(), &headers)?;
+        Ok(Self { method, target, path, values, authority, version, headers })
     }
 
     /// The method as received.
@@ -71,6 +75,11 @@ impl CanonicalRequest {
     /// The path, where the gate reads it; `None` where it said that it does not.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_ref()
+    }
+
+    /// The values that the request is checked for, where the gate reads some: those of the query, then those of the header.
+    pub fn values(&self) -> &[String] {
+        &self.values
     }
 
     /// The host that the client meant; `None` in HTTP/1.0 without one.
@@ -186,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    const PATH: Reads = Reads { path: true };
+    const PATH: Reads = Reads { path: true, values: ValueNames { parameter: None, header: None } };
 
     fn parse(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<CanonicalRequest, Reason> {
         let mut request = Request::builder().method(method).uri(uri);

@@ -6,8 +6,12 @@ use rustls_pki_types::CertificateDer;
 use crate::{CanonicalRequest, Reads, Refusal, User};
 
 /// Decides whether a request may pass. The one meeting point of those who decide and those who carry bytes.
-pub trait Gate: Send + Sync {
-    /// What [`Gate::decide`] reads of a request, fixed at start: that much must be unambiguous.
+pub trait Gate: Send + Sync + Sized {
+    /// The gate as it is configured now. Whoever reads and decides a request does both by one such value.
+    #[must_use]
+    fn today(&self) -> Self;
+
+    /// What [`Gate::decide`] reads of a request: that much must be unambiguous.
     fn reads(&self) -> &Reads;
 
     /// Decides about one request. Dropping the future is safe: nothing is half decided.

@@ -9,6 +9,7 @@ mod gate;
 mod path;
 mod reason;
 mod user;
+mod values;
 
 pub use attributes::{Attributes, ResourceAttributes};
 pub use canonical::{CanonicalRequest, Reads};
@@ -16,3 +17,4 @@ pub use gate::{Decision, Gate, Grant, OpenDoor, Peer, Permit, admit};
 pub use path::{Path, PathFault};
 pub use reason::{LogLevel, Reason, Refusal, Row, Text};
 pub use user::User;
+pub use values::ValueNames;

@@ -10,7 +10,10 @@ use crate::Attributes;
 pub enum Reason {
     BadRequest,
     AmbiguousPath,
+    AmbiguousValue,
     AmbiguousCredentials,
+    TooManyValues,
+    NoValue,
     NotFound,
     MethodNotAllowed,
     HeadTooLarge,
@@ -78,7 +81,10 @@ impl Reason {
     pub const ALL: &[Self] = &[
         Self::BadRequest,
         Self::AmbiguousPath,
+        Self::AmbiguousValue,
         Self::AmbiguousCredentials,
+        Self::TooManyValues,
+        Self::NoValue,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::HeadTooLarge,
@@ -113,6 +119,27 @@ impl Reason {
             Self::AmbiguousPath => {
                 (400, BAD_REQUEST, Debug, "ambiguous_path", "The decision reads the path, and the path has more than one meaning.")
             }
+            Self::AmbiguousValue => (
+                400,
+                BAD_REQUEST,
+                Debug,
+                "ambiguous_value",
+                "The decision reads a query parameter or a header, and what the request has there has more than one meaning.",
+            ),
+            Self::TooManyValues => (
+                400,
+                BAD_REQUEST,
+                Debug,
+                "too_many_values",
+                "The decision reads a query parameter or a header, and the request has more than 100 values there, or more than 1,000 parameters.",
+            ),
+            Self::NoValue => (
+                400,
+                Text::Fixed("Bad Request. The request or configuration is malformed."),
+                Debug,
+                "no_value",
+                "The request has neither the query parameter nor the header that `rewrites` names.",
+            ),
             Self::AmbiguousCredentials => {
                 (400, BAD_REQUEST, Debug, "ambiguous_credentials", "The request has more than one Authorization header.")
             }

@@ -1,19 +1,20 @@
 //! The file of `--config-file`, in the form of the Go kube-rbac-proxy.
 
+mod resource;
 mod static_rules;
 
 use std::{path::PathBuf, sync::Arc};
 
-use request::ResourceAttributes;
+use http::HeaderName;
 
-pub use self::static_rules::StaticRule;
+pub use self::{resource::ResourceAttributesConfig, static_rules::StaticRule};
 use crate::{
     Contents, LoadError, ParseError, Watched,
     yaml::{self, Field, Mapping, Value},
 };
 
 /// What requests are authorized against.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
     /// The resource that stands for all requests; `None`: each request's own path.
     pub resource_attributes: Option<ResourceAttributesConfig>,
@@ -23,47 +24,37 @@ pub struct ConfigFile {
     pub warnings: Vec<String>,
 }
 
-/// `authorization.resourceAttributes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResourceAttributesConfig {
-    /// As in the file, with an empty verb.
-    pub attributes: ResourceAttributes,
-    /// The verb for all requests; `None`: the one of each request's method.
-    pub verb: Option<String>,
-}
-
 impl ConfigFile {
-    /// Opens the file and follows it.
+    /// Opens the file and follows it. `managed` are headers of requests that do not reach the upstream, or not as they came.
     ///
     /// # Errors
     ///
     /// As [`ConfigFile::parse`], or the file cannot be read.
-    pub fn open(subject: &'static str, path: PathBuf) -> Result<Arc<Watched<Self>>, LoadError> {
-        Watched::open(subject, vec![path], Self::parse)
+    pub fn open(subject: &'static str, path: PathBuf, managed: Vec<HeaderName>) -> Result<Arc<Watched<Self>>, LoadError> {
+        Watched::open(subject, vec![path], move |contents| Self::parse(contents, &managed))
     }
 
     /// Reads YAML or JSON.
     ///
     /// Go ignores keys that it does not know. Here they are warnings, and errors where a slip of the pen would change who
-    /// may do what: below `authorization`, and misspelt below `authorization.resourceAttributes`.
+    /// may do what: below `authorization`, and misspelt below `authorization.resourceAttributes` and `authorization.rewrites`.
     ///
     /// # Errors
     ///
-    /// It is no YAML, has no `authorization`, has a value of another type or a key that is refused.
-    pub fn parse(contents: &[Contents]) -> Result<Self, ParseError> {
-        let file = contents.first().ok_or_else(|| ParseError::new("a configuration file is needed"))?;
-        let node = yaml::parse(file)?;
-        let root = Field::root(file.path(), &node);
-        if *root.value() == Value::Null {
-            return Err(ParseError::new(format!("the file is empty: {MINIMUM}")).in_file(file.path()));
+    /// It is no YAML, has no `authorization`, has a value of another type, a key that is refused, or a
+    /// template with more in it than `{{ .Value }}`.
+    pub fn parse(contents: &[Contents], managed: &[HeaderName]) -> Result<Self, ParseError> {
+        let contents = contents.first().ok_or_else(|| ParseError::new("a configuration file is needed"))?;
+        let node = yaml::parse(contents)?;
+        let file = Field::root(contents.path(), &node);
+        if *file.value() == Value::Null {
+            return Err(file.error(&format!("is empty: {MINIMUM}")));
         }
-        let root = root.mapping(&["authorization"])?;
+        let root = file.mapping(&["authorization"])?;
         let mut warnings = Vec::new();
         let Some(authorization) = root.get("authorization") else {
-            return Err(match misspelt(&root, &["authorization"]) {
-                Some((field, name)) => field.key_error(&format!("is unknown: did you mean `{name}`?")),
-                None => ParseError::new(format!("the file has no `authorization`, or it is null: {MINIMUM}")).in_file(file.path()),
-            });
+            refuse_misspelt(&root, &["authorization"])?;
+            return Err(file.error(&format!("has no `authorization`, or it is null: {MINIMUM}")));
         };
         warnings.extend(ignored(&root));
         let known = ["resourceAttributes", "rewrites", "static"];
@@ -74,11 +65,7 @@ impl ConfigFile {
                 None => format!("is unknown, and would be without effect: `authorization` may have {}", known.join(", ")),
             }));
         }
-        refuse_unsupported(&authorization)?;
-        let resource_attributes = match authorization.get("resourceAttributes") {
-            Some(field) => Some(resource_attributes(field, &mut warnings)?),
-            None => None,
-        };
+        let resource_attributes = resource::read(&authorization, managed, &mut warnings)?;
         let static_rules = match authorization.get("static") {
             Some(field) => static_rules::read(field, resource_attributes.is_some(), &mut warnings)?,
             None => Vec::new(),
@@ -89,54 +76,18 @@ impl ConfigFile {
 
 const MINIMUM: &str = "it must have `authorization`, and `authorization: {}` authorizes by path";
 
-fn refuse_unsupported(authorization: &Mapping<'_>) -> Result<(), ParseError> {
-    let unsupported = |field: &Field<'_>| Err(field.key_error("is not supported yet"));
-    if let Some(field) = authorization.get("rewrites") {
-        let rewrites = field.mapping(&["byQueryParameter", "byHttpHeader"])?;
-        if rewrites.get("byQueryParameter").is_some() || rewrites.get("byHttpHeader").is_some() || !rewrites.unknown().is_empty() {
-            return unsupported(field);
-        }
-    }
-    Ok(())
-}
-
-fn resource_attributes(field: &Field<'_>, warnings: &mut Vec<String>) -> Result<ResourceAttributesConfig, ParseError> {
-    const KNOWN: [&str; 7] = ["namespace", "apiGroup", "apiVersion", "resource", "subresource", "name", "verb"];
-    let given = field.mapping(&KNOWN)?;
-    if let Some((field, name)) = misspelt(&given, &KNOWN) {
-        return Err(field.key_error(&format!("is unknown: did you mean `{name}`?")));
-    }
-    warnings.extend(ignored(&given));
-    for name in KNOWN {
-        if let Some(field) = given.get(name)
-            && field.string()?.contains("{{")
-        {
-            warnings.push(field.error("is sent as it is: without `rewrites` no template is filled in").to_string());
-        }
-    }
-    let text = |name| Ok::<_, ParseError>(given.string(name)?.unwrap_or_default().to_owned());
-    let attributes = ResourceAttributes {
-        namespace: text("namespace")?,
-        verb: String::new(),
-        group: text("apiGroup")?,
-        version: text("apiVersion")?,
-        resource: text("resource")?,
-        subresource: text("subresource")?,
-        name: text("name")?,
-    };
-    let verb = given.get("verb").filter(|_| given.string("verb").is_ok_and(|verb| verb != Some("")));
-    if let Some(verb) = verb {
-        warnings.push(verb.key_error("stands for the verb of every request's method, which the Go kube-rbac-proxy ignores").to_string());
-    }
-    let verb = verb.map(Field::string).transpose()?.map(str::to_owned);
-    Ok(ResourceAttributesConfig { attributes, verb })
-}
-
 fn ignored(mapping: &Mapping<'_>) -> Vec<String> {
     mapping.unknown().iter().map(|(_, field)| field.key_error("is unknown, and without effect").to_string()).collect()
 }
 
-/// An unknown key that is nearly a known one which is not given.
+/// Refuses an unknown key that is nearly a known one which is not given.
+fn refuse_misspelt(mapping: &Mapping<'_>, known: &[&'static str]) -> Result<(), ParseError> {
+    match misspelt(mapping, known) {
+        Some((field, name)) => Err(field.key_error(&format!("is unknown: did you mean `{name}`?"))),
+        None => Ok(()),
+    }
+}
+
 fn misspelt<'m, 'a>(mapping: &'m Mapping<'a>, known: &[&'static str]) -> Option<(&'m Field<'a>, &'static str)> {
     mapping.unknown().iter().find_map(|(key, field)| {
         let name = known.iter().copied().find(|name| mapping.get(name).is_none() && is_near(name, &key.text))?;
@@ -144,11 +95,11 @@ fn misspelt<'m, 'a>(mapping: &'m Mapping<'a>, known: &[&'static str]) -> Option<
     })
 }
 
-/// Whether a key is a name but for one slip, or the end of it, as `group` is of `apiGroup`.
+/// Whether a key is a name but for one slip, or a long beginning or an end, as `group` is of `apiGroup`.
 fn is_near(name: &str, key: &str) -> bool {
     let letters = |text: &str| text.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
     let (name, key) = (letters(name), letters(key));
-    if key.len() > 3 && name.ends_with(&key) {
+    if (key.len() > 7 && name.starts_with(&key)) || (key.len() > 3 && name.ends_with(&key)) {
         return true;
     }
     let start = name.iter().zip(&key).take_while(|(a, b)| a == b).count();
@@ -163,10 +114,12 @@ fn is_near(name: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use request::ResourceAttributes;
+
     use super::*;
 
     fn read(text: &str) -> Result<ConfigFile, String> {
-        ConfigFile::parse(&[Contents::new("c.yaml", text)]).map_err(|error| error.to_string())
+        ConfigFile::parse(&[Contents::new("c.yaml", text)], &[]).map_err(|error| error.to_string())
     }
 
     fn attributes(text: &str) -> ResourceAttributesConfig {
@@ -175,31 +128,28 @@ mod tests {
 
     #[test]
     fn resource_attributes_are_read_as_they_are_written() {
-        let expected = ResourceAttributesConfig {
-            attributes: ResourceAttributes {
-                namespace: "default".to_owned(),
-                verb: String::new(),
-                group: "apps".to_owned(),
-                version: "v1".to_owned(),
-                resource: "deployments".to_owned(),
-                subresource: "proxy".to_owned(),
-                name: "web".to_owned(),
-            },
-            verb: None,
+        let expected = ResourceAttributes {
+            namespace: "default".to_owned(),
+            verb: "get".to_owned(),
+            group: "apps".to_owned(),
+            version: "v1".to_owned(),
+            resource: "deployments".to_owned(),
+            subresource: "proxy".to_owned(),
+            name: "web".to_owned(),
         };
         let yaml = "authorization:\n  resourceAttributes:\n    namespace: default\n    apiGroup: apps\n    apiVersion: v1\n    \
                     resource: deployments\n    subresource: proxy\n    name: web\n";
         let json = r#"{"Authorization": {"RESOURCEATTRIBUTES": {"namespace": "default", "apigroup": "apps", "apiversion": "v1",
             "resource": "deployments", "subResource": "proxy", "name": "web"}}}"#;
         for text in [yaml, json] {
-            assert_eq!(attributes(text), expected);
+            assert_eq!(attributes(text).attributes("get", "x"), expected);
             assert_eq!(read(text).expect("read").warnings, [""; 0]);
         }
     }
 
     #[test]
     fn what_is_not_given_is_empty() {
-        let nothing = ResourceAttributesConfig { attributes: ResourceAttributes::default(), verb: None };
+        let nothing = ResourceAttributesConfig::default();
         for text in ["{}", "{namespace: }", "{namespace: null, verb: ''}", "{name: ''}"] {
             assert_eq!(attributes(&format!("authorization: {{resourceAttributes: {text}}}")), nothing, "{text}");
         }
@@ -211,10 +161,9 @@ mod tests {
             "authorization: {}",
             "authorization: {resourceAttributes: null}",
             "authorization: {rewrites: , static: }",
-            "authorization: {rewrites: {}, static: []}",
-            "authorization: {rewrites: {byQueryParameter: null}}",
+            "authorization: {rewrites: null, static: []}",
         ] {
-            assert_eq!(read(text), Ok(ConfigFile { resource_attributes: None, static_rules: vec![], warnings: vec![] }), "{text}");
+            assert_eq!(read(text), Ok(ConfigFile::default()), "{text}");
         }
     }
 
@@ -243,11 +192,11 @@ mod tests {
 
     #[test]
     fn what_would_change_who_may_do_what_is_refused() {
-        let empty = "c.yaml: the file is empty: it must have `authorization`, and `authorization: {}` authorizes by path";
-        let missing = "c.yaml: the file has no `authorization`, or it is null: it must have `authorization`, and `authorization: {}` authorizes by path";
+        let empty = "c.yaml:1:1: the file is empty: it must have `authorization`, and `authorization: {}` authorizes by path";
+        let missing = "c.yaml:1:1: the file has no `authorization`, or it is null: it must have `authorization`, and `authorization: {}` authorizes by path";
         for (text, expected) in [
             ("", empty),
-            ("# nothing", empty),
+            ("~", empty),
             ("x: 1", missing),
             ("{}", missing),
             ("authorization:\n", missing),
@@ -263,8 +212,6 @@ mod tests {
                 "c.yaml:1:17: authorization.endpoints is unknown, and would be without effect: \
                  `authorization` may have resourceAttributes, rewrites, static",
             ),
-            ("authorization: {rewrites: {byQueryParameter: {name: x}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
-            ("authorization: {rewrites: {byHttpHeaders: {}}}", "c.yaml:1:17: authorization.rewrites is not supported yet"),
             ("authorization: {static: {}}", "c.yaml:1:25: authorization.static must be a list, not a mapping"),
             (
                 "authorization: {resourceAttributes: {namespce: x}}",
@@ -301,6 +248,7 @@ mod tests {
             ("apiGroup", "api_group"),
             ("apiGroup", "apigruop"),
             ("apiVersion", "version"),
+            ("byQueryParameter", "byQueryParam"),
             ("subresource", "sub-resource"),
             ("resourceAttributes", "resourceAttribute"),
         ] {
@@ -318,7 +266,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("config.yaml");
         std::fs::write(&path, "authorization: 5").expect("written");
-        let error = ConfigFile::open("--config-file", path.clone()).expect_err("refused").to_string();
+        let error = ConfigFile::open("--config-file", path.clone(), Vec::new()).expect_err("refused").to_string();
         assert_eq!(error, format!("--config-file: {}:1:16: authorization must be a mapping, not a number", path.display()));
     }
 }

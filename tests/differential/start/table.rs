@@ -234,8 +234,26 @@ fn config() -> Vec<Start> {
         config(
             "rewrites",
             "authorization:\n  rewrites:\n    byQueryParameter:\n      name: ns\n  resourceAttributes:\n    namespace: \"{{ .Value }}\"\n",
+        ),
+        config("rewrites without attributes", "authorization:\n  rewrites:\n    byQueryParameter:\n      name: ns\n"),
+        config("rewrites that name nothing", "authorization:\n  rewrites: {}\n  resourceAttributes:\n    resource: pods\n")
+            .differs_at_all("config-checked"),
+        config(
+            "a mistyped rewrite",
+            "authorization:\n  rewrites:\n    byHttpHeaders:\n      name: x\n  resourceAttributes:\n    resource: pods\n",
         )
-        .differs_at_all("not-yet"),
+        .differs_at_all("config-checked"),
+        config(
+            "a rewrite by a header that is none",
+            "authorization:\n  rewrites:\n    byHttpHeader:\n      name: 'X Tenant'\n  resourceAttributes:\n    resource: pods\n",
+        )
+        .differs_at_all("rewrite-header"),
+        config(
+            "a rewrite by an identity header",
+            "authorization:\n  rewrites:\n    byHttpHeader:\n      name: X-Remote-User\n  resourceAttributes:\n    resource: pods\n",
+        )
+        .differs_at_all("rewrite-header"),
+        config("a template with a function", TEMPLATE).differs_at_all("templates"),
         config(
             "static rules",
             "authorization:\n  static:\n  - user:\n      name: a\n    resourceRequest: false\n    verb: get\n    path: /m\n",
@@ -246,3 +264,6 @@ fn config() -> Vec<Start> {
         config("a bad static rule", "authorization:\n  static:\n  - resourceRequest: true\n    path: /m\n"),
     ]
 }
+
+const TEMPLATE: &str =
+    "authorization:\n  rewrites:\n    byHttpHeader:\n      name: X-Tenant\n  resourceAttributes:\n    name: '{{ printf .Value }}'\n";

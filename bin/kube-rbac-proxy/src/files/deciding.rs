@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use auth::Policy;
-use request::ResourceAttributes;
-use settings::{ClientCa, ConfigFile, LoadError, Reloadable, StaticRule, TokenAuthFile, UpstreamRoots, Watched};
+use settings::{ClientCa, ConfigFile, LoadError, Reloadable, TokenAuthFile, UpstreamRoots, Watched};
 
 use crate::settings::Sources;
 
@@ -12,7 +11,8 @@ pub(crate) struct DecidingFiles {
     pub(crate) tokens: Option<Arc<Watched<TokenAuthFile>>>,
     pub(crate) oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
     pub(crate) policy: Option<Arc<Watched<Policy>>>,
-    config: Option<Arc<Watched<ConfigFile>>>,
+    /// Without a file: requests are about their path.
+    pub(crate) config: Arc<Watched<ConfigFile>>,
 }
 
 impl DecidingFiles {
@@ -23,30 +23,18 @@ impl DecidingFiles {
         let oidc_roots = open(sources.oidc_ca, |path| UpstreamRoots::open("--oidc-ca-file", path), errors);
         let manifests = (!sources.manifests.is_empty()).then_some(sources.manifests);
         let policy = open(manifests, |paths| Policy::open("--rbac-manifests", paths), errors);
-        let config = open(sources.config, |path| ConfigFile::open("--config-file", path), errors);
-        Some(Self { client_ca: client_ca?, tokens: tokens?, oidc_roots: oidc_roots?, policy: policy?, config: config? })
-    }
-
-    /// What every request is about, if the configuration says so.
-    pub(crate) fn resource(&self) -> Option<ResourceAttributes> {
-        let config = self.config.as_ref()?.current();
-        let given = config.resource_attributes.as_ref()?;
-        Some(ResourceAttributes { verb: given.verb.clone().unwrap_or_default(), ..given.attributes.clone() })
-    }
-
-    /// What the configuration allows by itself, if anything.
-    pub(crate) fn static_rules(&self) -> Option<Vec<StaticRule>> {
-        let rules = self.config.as_ref()?.current().static_rules.clone();
-        (!rules.is_empty()).then_some(rules)
+        let config = open(sources.config, |path| ConfigFile::open("--config-file", path, sources.managed), errors);
+        let config = config?.unwrap_or_else(|| Watched::fixed(ConfigFile::default()));
+        Some(Self { client_ca: client_ca?, tokens: tokens?, oidc_roots: oidc_roots?, policy: policy?, config })
     }
 
     /// What is doubtful in them today, each with the flag that names them.
     pub(crate) fn doubts(&self) -> Vec<String> {
-        let config = self.config.iter().flat_map(|config| said("--config-file", &config.current().warnings));
+        let config = said("--config-file", &self.config.current().warnings);
         let policy = self.policy.iter().flat_map(|policy| said("--rbac-manifests", &policy.current().warnings));
         let client_ca = self.client_ca.iter().flat_map(|ca| said("--client-ca-file", &ca.current().skipped));
         let oidc_roots = self.oidc_roots.iter().flat_map(|roots| said("--oidc-ca-file", &roots.current().skipped));
-        config.chain(policy).chain(client_ca).chain(oidc_roots).collect()
+        config.into_iter().chain(policy).chain(client_ca).chain(oidc_roots).collect()
     }
 
     /// Those that are followed while they change.
@@ -55,7 +43,8 @@ impl DecidingFiles {
         let tokens = self.tokens.clone().map(|tokens| tokens as Arc<dyn Reloadable>);
         let policy = self.policy.clone().map(|policy| policy as Arc<dyn Reloadable>);
         let oidc_roots = self.oidc_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
-        client_ca.into_iter().chain(tokens).chain(policy).chain(oidc_roots)
+        let config = (!self.config.subject().is_empty()).then(|| Arc::clone(&self.config) as Arc<dyn Reloadable>);
+        client_ca.into_iter().chain(tokens).chain(policy).chain(oidc_roots).chain(config)
     }
 }
 

@@ -75,6 +75,7 @@ impl Default for Options {
                 uid: String::new(),
                 method: "GET".to_owned(),
                 path: "/".to_owned(),
+                headers: Vec::new(),
                 output: "text".to_owned(),
                 reviews: String::new(),
             },
@@ -461,6 +462,13 @@ pub(super) static FLAGS: &[Flag] = &[
     flag("as-uid", Explain, Text(|o| &mut o.explain.uid), Obeyed("explain_says_why"), "The user's UID."),
     flag("method", Explain, Text(|o| &mut o.explain.method), Obeyed("explain_says_why"), "The request's method."),
     flag("path", Explain, Text(|o| &mut o.explain.path), Obeyed("explain_says_why"), "The request's path, and query if it has one."),
+    flag(
+        "header",
+        Explain,
+        Lines(|o| &mut o.explain.headers),
+        Obeyed("explain_knows_rewrites"),
+        "A header of the request, as \"X-Tenant: a\"; to be given for each.",
+    ),
     flag("output", Explain, Text(|o| &mut o.explain.output), Obeyed("explain_says_why"), "How the answer looks: text or json."),
     flag(
         "reviews",

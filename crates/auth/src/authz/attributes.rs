@@ -1,23 +1,26 @@
 use http::Method;
-use request::{Attributes, CanonicalRequest, Reason, Refusal, ResourceAttributes};
+use request::{Attributes, CanonicalRequest, Reason, Refusal};
+use settings::ResourceAttributesConfig;
 
-/// What a request asks for: the configured resource, or else its decoded path. A resource without a verb takes the
-/// method's.
+/// What a request asks for, all of which must be allowed, in this order: the configured resource, once for each of the
+/// request's values where there are rewrites, or else its decoded path. A resource without a verb takes the method's.
 ///
 /// # Errors
 ///
-/// The path is asked about and was never read, which is this program's fault.
-pub(crate) fn attributes(request: &CanonicalRequest, resource: Option<&ResourceAttributes>) -> Result<Attributes, Refusal> {
+/// The request has no value, or the path is asked about and was never read, which is this program's fault.
+pub(crate) fn attributes(request: &CanonicalRequest, resource: Option<&ResourceAttributesConfig>) -> Result<Vec<Attributes>, Refusal> {
     let verb = verb(request.method());
-    match resource {
-        Some(resource) if resource.verb.is_empty() => {
-            Ok(Attributes::Resource(ResourceAttributes { verb: verb.to_owned(), ..resource.clone() }))
-        }
-        Some(resource) => Ok(Attributes::Resource(resource.clone())),
-        None => match request.path() {
-            Some(path) => Ok(Attributes::NonResource { verb: verb.to_owned(), path: path.decoded().to_owned() }),
+    let Some(resource) = resource else {
+        return match request.path() {
+            Some(path) => Ok(vec![Attributes::NonResource { verb: verb.to_owned(), path: path.decoded().to_owned() }]),
             None => Err(Refusal::because(Reason::Internal, "the path is asked about and was not read")),
-        },
+        };
+    };
+    let with = |value: &str| Attributes::Resource(resource.attributes(verb, value));
+    match (&resource.rewrites, request.values()) {
+        (None, _) => Ok(vec![with("")]),
+        (Some(_), []) => Err(Refusal::new(Reason::NoValue)),
+        (Some(_), values) => Ok(values.iter().map(|value| with(value)).collect()),
     }
 }
 
@@ -36,13 +39,15 @@ fn verb(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use http::Request;
-    use request::Reads;
+    use request::{Reads, ResourceAttributes, ValueNames};
+    use settings::{ConfigFile, Contents};
 
     use super::*;
 
     fn request(method: &str, target: &str) -> CanonicalRequest {
         let (head, ()) = Request::builder().method(method).uri(target).header("host", "h").body(()).expect("a request").into_parts();
-        CanonicalRequest::new(head, &Reads { path: true }).expect("accepted")
+        let values = ValueNames { parameter: Some("ns".to_owned()), header: None };
+        CanonicalRequest::new(head, &Reads { path: true, values }).expect("accepted")
     }
 
     #[test]
@@ -59,16 +64,41 @@ mod tests {
             ("PROPFIND", "*"),
         ] {
             let expected = Attributes::NonResource { verb: verb.into(), path: "/a b".into() };
-            assert_eq!(attributes(&request(method, "/a%20b?x=y"), None).expect("attributes"), expected, "{method}");
+            assert_eq!(attributes(&request(method, "/a%20b?ns=y"), None).expect("attributes"), [expected], "{method}");
         }
+    }
+
+    /// What is below `authorization`.
+    fn asked(config: &str, request: &CanonicalRequest) -> Result<Vec<ResourceAttributes>, Reason> {
+        let config = ConfigFile::parse(&[Contents::new("c", format!("authorization: {config}"))], &[]).expect("a configuration");
+        let asked = attributes(request, config.resource_attributes.as_ref()).map_err(|refusal| refusal.reason())?;
+        let resource = |asked| if let Attributes::Resource(resource) = asked { resource } else { panic!("{asked:?}") };
+        Ok(asked.into_iter().map(resource).collect())
     }
 
     #[test]
     fn a_resource_is_literal_and_may_have_a_verb() {
-        let resource = ResourceAttributes { namespace: "{{ .Value }}".into(), resource: "services".into(), ..Default::default() };
-        let asked = attributes(&request("GET", "/"), Some(&resource)).expect("attributes");
-        assert_eq!(asked, Attributes::Resource(ResourceAttributes { verb: "get".into(), ..resource.clone() }));
-        let resource = ResourceAttributes { verb: "watch".into(), ..resource };
-        assert_eq!(attributes(&request("GET", "/"), Some(&resource)).expect("attributes"), Attributes::Resource(resource));
+        let literal = |verb: &str| ResourceAttributes {
+            verb: verb.into(),
+            namespace: "{{ .Value }}".into(),
+            resource: "services".into(),
+            ..Default::default()
+        };
+        let config = |more: &str| format!("{{resourceAttributes: {{namespace: '{{{{ .Value }}}}', resource: services{more}}}}}");
+        assert_eq!(asked(&config(""), &request("GET", "/?ns=a&ns=b")), Ok(vec![literal("get")]));
+        assert_eq!(asked(&config(", verb: watch"), &request("GET", "/")), Ok(vec![literal("watch")]));
+    }
+
+    #[test]
+    fn rewrites_ask_once_for_each_value() {
+        let config = "{rewrites: {byQueryParameter: {name: ns}}, resourceAttributes: {namespace: '{{ .Value }}', resource: pods}}";
+        let of = |namespace: &str| ResourceAttributes {
+            verb: "create".into(),
+            namespace: namespace.into(),
+            resource: "pods".into(),
+            ..Default::default()
+        };
+        assert_eq!(asked(config, &request("POST", "/?ns=b&x=y&ns=&ns=a")), Ok(vec![of("b"), of(""), of("a")]));
+        assert_eq!(asked(config, &request("POST", "/?x=y")), Err(Reason::NoValue));
     }
 }

@@ -1,16 +1,18 @@
+use std::sync::Arc;
+
 use request::{Attributes, User};
-use settings::StaticRule;
+use settings::{ConfigFile, StaticRule};
 
 use crate::authz::Opinion;
 
 /// Allows what `authorization.static` of the config file allows, and asks nobody.
 #[derive(Clone, Debug)]
-pub(crate) struct StaticRules(pub(crate) Vec<StaticRule>);
+pub(crate) struct StaticRules(pub(crate) Arc<ConfigFile>);
 
 impl StaticRules {
     /// The first rule that matches says yes; none says no.
     pub(crate) fn authorize(&self, user: &User, asked: &Attributes) -> (Opinion, String) {
-        match self.0.iter().find(|rule| matches(rule, user, asked)) {
+        match self.0.static_rules.iter().find(|rule| matches(rule, user, asked)) {
             Some(rule) => (Opinion::Allow, format!("{} allows it", rule.place)),
             None => (Opinion::None(NONE.to_owned()), NONE.to_owned()),
         }
@@ -45,8 +47,12 @@ mod tests {
         text.to_owned()
     }
 
+    fn rules(static_rules: Vec<StaticRule>) -> StaticRules {
+        StaticRules(Arc::new(ConfigFile { static_rules, ..ConfigFile::default() }))
+    }
+
     fn allows(rule: &StaticRule, user: &User, asked: &Attributes) -> bool {
-        matches!(StaticRules(vec![rule.clone()]).authorize(user, asked).0, Opinion::Allow)
+        matches!(rules(vec![rule.clone()]).authorize(user, asked).0, Opinion::Allow)
     }
 
     #[test]
@@ -117,7 +123,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_is_named_and_none_is_no_denial() {
         let rule = |place: &str, path: &str| StaticRule { place: text(place), path: text(path), ..StaticRule::default() };
-        let rules = StaticRules(vec![rule("one", "/x"), rule("two", "/y"), rule("three", "/y")]);
+        let rules = rules(vec![rule("one", "/x"), rule("two", "/y"), rule("three", "/y")]);
         let asked = |path: &str| Attributes::NonResource { verb: text("get"), path: text(path) };
         assert_eq!(rules.authorize(&User::default(), &asked("/y")).1, "two allows it");
         let (opinion, why) = rules.authorize(&User::default(), &asked("/z"));

@@ -3,8 +3,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderName, Request};
 use serde_json::json;
+use settings::Contents;
 use testkit::{
-    api::{Api as Server, Fault, Kind},
+    api::{Api as Server, Fault, Kind, Verdict},
     certs::{Authority, Pair},
     wait::in_time,
 };
@@ -42,7 +43,7 @@ impl Fixture {
             ],
             modes: vec![Mode::Webhook { api, allow_ttl: seconds(300), deny_ttl: seconds(30) }],
             paths: PathLists::default(),
-            resource: None,
+            config: Watched::fixed(ConfigFile::default()),
             identity: None,
             compat_api_errors: false,
             metrics: Metrics::new("test", "0"),
@@ -72,6 +73,11 @@ async fn decide(gate: &RequestGate, target: &str, token: Option<&str>, certifica
     let chain = certificate.map(Pair::certificates).unwrap_or_default().into();
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), chain };
     in_time("the decision", gate.decide(&request, &peer)).await
+}
+
+/// What is below `authorization`.
+fn config(text: &str) -> ConfigFile {
+    ConfigFile::parse(&[Contents::new("c", format!("authorization: {text}"))], &[]).expect("a configuration")
 }
 
 fn granted(decision: Decision) -> Result<Grant, Reason> {
@@ -149,14 +155,13 @@ async fn a_path_outside_the_list_does_not_exist_for_anybody() {
 
 #[tokio::test]
 async fn the_program_s_own_gate_reads_paths_and_remembers_the_same_users() {
-    let resource = ResourceAttributes { resource: "services".into(), ..ResourceAttributes::default() };
     let identity = IdentityHeaders {
         user: HeaderName::from_static("x-remote-user"),
         groups: HeaderName::from_static("x-remote-groups"),
         separator: "|".into(),
     };
     let fixture = Fixture::with(|settings| {
-        settings.resource = Some(resource);
+        settings.config = Watched::fixed(config("{resourceAttributes: {resource: services}}"));
         settings.identity = Some(identity);
     })
     .await;
@@ -235,4 +240,42 @@ async fn a_new_token_at_one_time_is_one_review_of_each_kind() {
     let (one, two, three) = tokio::join!(fixture.token("good"), fixture.token("good"), fixture.token("good"));
     assert!(one.is_ok() && two.is_ok() && three.is_ok());
     assert_eq!(fixture.server.counts(), (1, 1));
+}
+
+const BY_NAMESPACE: &str = "{resourceAttributes: {resource: pods, namespace: '{{ .Value }}'}, rewrites: {byQueryParameter: {name: ns}}}";
+
+#[tokio::test]
+async fn all_values_must_be_allowed_and_the_first_that_is_not_ends_it() {
+    let fixture = Fixture::with(|settings| settings.config = Watched::fixed(config(BY_NAMESPACE))).await;
+    fixture.server.rule(|spec| if spec["resourceAttributes"]["namespace"] == "theirs" { Verdict::NoOpinion } else { Verdict::Allow });
+    let decide = async |target| fixture.decide(target, Some("good"), None).await;
+    assert_eq!(name(decide("/?ns=mine&ns=ours").await), Ok("alice".to_owned()));
+    let Decision::Refuse(refusal) = decide("/?ns=mine&ns=theirs&ns=never").await else { panic!("let in") };
+    let Some((_, Attributes::Resource(asked))) = refusal.asked() else { panic!("{refusal:?}") };
+    assert_eq!((refusal.reason(), asked.namespace.as_str()), (Reason::NotAllowed, "theirs"));
+    let asked: Vec<_> = fixture.server.access_specs().iter().map(|spec| spec["resourceAttributes"]["namespace"].clone()).collect();
+    assert_eq!(asked, ["mine", "ours", "theirs"]);
+    // Who asks comes before what for.
+    assert_eq!(name(decide("/?x=y").await), Err(Reason::NoValue));
+    assert_eq!(name(fixture.decide("/?x=y", None, None).await), Err(Reason::NoCredentials));
+    assert_eq!(fixture.gate.for_paths().reads(), &Reads { path: true, ..Reads::default() }, "the program's own endpoints have no values");
+}
+
+#[tokio::test]
+async fn a_request_is_read_and_decided_by_one_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config.yaml");
+    let write = |text: &str| std::fs::write(&path, format!("authorization: {text}")).expect("written");
+    write(BY_NAMESPACE);
+    let file = ConfigFile::open("--config-file", path.clone(), Vec::new()).expect("a configuration");
+    let fixture = Fixture::with(|settings| settings.config = Arc::clone(&file)).await;
+    let before = fixture.gate.today();
+    write("{static: [{user: {name: alice}, path: /}]}");
+    assert!(matches!(settings::Reloadable::reload(&*file), settings::Reload::Replaced));
+    let after = fixture.gate.today();
+    assert_eq!((before.reads().path, after.reads()), (false, &Reads { path: true, ..Reads::default() }));
+    assert_eq!(name(decide(&before, "/?ns=a", Some("good"), None).await), Ok("alice".to_owned()));
+    assert_eq!(fixture.server.access_specs()[0]["resourceAttributes"]["namespace"], "a");
+    assert_eq!(name(decide(&after, "/?ns=a", Some("good"), None).await), Ok("alice".to_owned()));
+    assert_eq!(fixture.server.access_specs().len(), 1, "a static rule allows it");
 }

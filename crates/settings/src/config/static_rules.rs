@@ -115,7 +115,7 @@ mod tests {
     use crate::{ConfigFile, Contents};
 
     fn read(text: &str) -> Result<ConfigFile, String> {
-        ConfigFile::parse(&[Contents::new("c.yaml", text)]).map_err(|error| error.to_string())
+        ConfigFile::parse(&[Contents::new("c.yaml", text)], &[]).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -92,13 +92,25 @@ pub fn each_document(contents: &Contents, mut take: impl FnMut(Node) -> Result<(
 }
 
 fn text(contents: &Contents) -> Result<&str, ParseError> {
-    let wrong = || ParseError::new("it must be UTF-8 text").in_file(contents.path());
-    std::str::from_utf8(contents.bytes()).map_err(|error| wrong().because(error))
+    std::str::from_utf8(contents.bytes()).map_err(|error| {
+        let before = contents.bytes().get(..error.valid_up_to()).map(String::from_utf8_lossy).unwrap_or_default();
+        let (line, column) = before.split('\n').enumerate().last().map_or((0, 0), |(line, text)| (line, text.chars().count()));
+        let location = Location { line: line as u64 + 1, column: column as u64 + 1 };
+        ParseError::new("it must be UTF-8 text").in_file(contents.path()).at(location).because(error)
+    })
 }
 
 fn describe(contents: &Contents, error: &Error) -> ParseError {
-    let message = match error.without_snippet() {
+    let cause = match error.without_snippet() {
+        Error::AliasError { error, .. } => error,
+        error => error,
+    };
+    let message = match cause {
         Error::MultipleDocuments { .. } => "it must be one document, and another begins here".to_owned(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => "an alias must not stand within what it stands for".to_owned(),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
+            "with its aliases written out it must not be that large or deep".to_owned()
+        }
         error => DefaultMessageFormatter.format_message(error).split_whitespace().collect::<Vec<_>>().join(" "),
     };
     let wrong = ParseError::new(message).in_file(contents.path());
@@ -171,7 +183,12 @@ impl<'de> Deserialize<'de> for Key {
         let text = match spanned.value {
             Value::String(text) | Value::Number(text) => text,
             Value::Bool(value) => value.to_string(),
-            other => return Err(de::Error::custom(format_args!("a key must be a string, not {}", other.kind()))),
+            other => {
+                return Err(de::Error::custom(format_args!(
+                    "a key must be a string, not {}: put what begins with a brace in quotes",
+                    other.kind()
+                )));
+            }
         };
         Ok(Self { location: spanned.referenced.into(), text })
     }
@@ -310,7 +327,7 @@ mod tests {
             let error = read(text).expect_err("refused");
             assert!(error.starts_with(place) && !error.contains('\n'), "{text:?}: {error}");
         }
-        assert_eq!(read([0xff]).expect_err("refused"), "f.yaml: it must be UTF-8 text");
+        assert_eq!(read([b'a', b'\n', 0xc3, 0xa9, 0xff]).expect_err("refused"), "f.yaml:2:2: it must be UTF-8 text");
     }
 
     #[test]
