@@ -87,6 +87,17 @@ pub(crate) fn groups() -> Vec<Group> {
             ],
         )
         .config(BY_QUERY),
+        Group::new(
+            "rewrites and ignored paths",
+            &["--ignore-paths=/open"],
+            vec![
+                Case::get("an ignored path", "/open"),
+                Case::get("an ignored path with a value", "/open?namespace=a&namespace=b"),
+                Case::get("an ignored path with a query of many meanings", "/open?namespace=a;b").refused(ROW),
+                Case::get_by("another path", "alice", "/open/x?namespace=a"),
+            ],
+        )
+        .config(BY_QUERY),
     ]
 }
 

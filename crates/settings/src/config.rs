@@ -239,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_docs_is_one() {
+        let page = include_str!("../../../docs/config-file.md");
+        let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let config = read(example).expect("read");
+        assert_eq!((config.static_rules.len(), config.warnings), (1, vec![]));
+        assert!(config.resource_attributes.expect("attributes").rewrites.is_some());
+    }
+
+    #[test]
     fn a_slip_is_told_from_another_word() {
         for (name, key) in [
             ("name", "nmae"),

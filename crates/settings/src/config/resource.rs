@@ -25,7 +25,7 @@ pub struct ResourceAttributesConfig {
 }
 
 /// Headers that this program writes, takes away or joins: what is decided by must be what arrives.
-const CHANGED: [HeaderName; 17] = [
+const CHANGED: [HeaderName; 18] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -43,6 +43,7 @@ const CHANGED: [HeaderName; 17] = [
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("x-real-ip"),
 ];
 const CHANGED_PREFIXES: [&str; 2] = ["impersonate-", "x-forwarded-"];
 
@@ -91,7 +92,12 @@ pub(super) fn read(
     Ok(Some(given))
 }
 
-fn attributes(field: &Field<'_>, rewrites: Option<ValueNames>, warnings: &mut Vec<String>) -> Result<ResourceAttributesConfig, ParseError> {
+/// Reads the attributes alone; they are templates where there are rewrites.
+pub(super) fn attributes(
+    field: &Field<'_>,
+    rewrites: Option<ValueNames>,
+    warnings: &mut Vec<String>,
+) -> Result<ResourceAttributesConfig, ParseError> {
     const KNOWN: [&str; 7] = ["namespace", "apiGroup", "apiVersion", "resource", "subresource", "name", "verb"];
     let given = field.mapping(&KNOWN)?;
     refuse_misspelt(&given, &KNOWN)?;
