@@ -113,3 +113,31 @@ async fn a_tenant_queries_its_own_namespaces_alone() {
         assert_eq!(scene.upstream.count(), sent);
     }
 }
+
+#[tokio::test]
+async fn static_rules_need_no_role() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut scene = Scene::new(&cluster).await;
+    let alice = scene.account("alice").await;
+    let about = |rule: serde_json::Value| {
+        let mut rule = rule;
+        rule["user"] = json!({ "name": alice.user });
+        rule["verb"] = json!("get");
+        rule
+    };
+    let rule = about(json!({ "resourceRequest": true, "resource": "namespaces", "subresource": "metrics", "namespace": "default" }));
+    let by_namespace = json!({ "authorization": {
+        "rewrites": { "byQueryParameter": { "name": "namespace" } },
+        "resourceAttributes": { "resource": "namespaces", "subresource": "metrics", "namespace": "{{ .Value }}" },
+        "static": [rule],
+    } });
+    let by_path = json!({ "authorization": { "static": [about(json!({ "resourceRequest": false, "path": "/metrics" }))] } });
+    for (config, allowed, refused) in
+        [(by_namespace, "/metrics?namespace=default", "/metrics?namespace=forbidden"), (by_path, "/metrics", "/forbidden")]
+    {
+        let config = scene.write("config.yaml", &config.to_string());
+        let proxy = scene.proxy(&[&format!("--config-file={config}")]).await;
+        assert_status(&scene.get(&proxy, allowed, &alice.token).await, 200);
+        assert_status(&scene.get(&proxy, refused, &alice.token).await, 403);
+    }
+}

@@ -13,6 +13,7 @@ mod access;
 mod certificates;
 mod check;
 mod counts;
+mod examples;
 mod identity;
 mod outage;
 mod rbac_agree;

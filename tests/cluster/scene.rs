@@ -231,7 +231,8 @@ impl<'a> Scene<'a> {
         format!("{}-{name}", self.namespace)
     }
 
-    async fn make(&mut self, object: Value) {
+    /// Makes an object that is deleted with the scene.
+    pub(crate) async fn make(&mut self, object: Value) {
         self.admin().apply(&object).await;
         self.made.push(object);
     }
