@@ -108,7 +108,7 @@ async fn tokens_of_an_issuer_are_verified_here() {
         ("an address verified in words", world.token(json!({"email_verified": "true"}))),
         ("no name", world.token(json!({"email": ""}))),
         ("groups of another type", world.token(json!({"groups": {"devs": true}}))),
-        ("groups that are elsewhere", world.token(json!({"_claim_names": {"groups": "x"}}))),
+        ("groups of a source that is not there", world.token(json!({"_claim_names": {"groups": "x"}}))),
         ("crit", world.key.sign(r#"{"alg":"ES256","kid":"k","crit":["x"],"x":1}"#, &world.claims(json!({})).to_string())),
     ];
     for version in BOTH {
@@ -217,4 +217,77 @@ async fn a_new_key_counts_when_a_token_names_it() {
     .await;
     assert_eq!(world.status(&proxy, &of_old).await, 401, "a withdrawn key counts no more");
     assert_eq!(world.issuer.fetches(), 2, "not once for each token");
+}
+
+#[tokio::test]
+async fn groups_are_fetched_from_where_a_token_says_that_they_are() {
+    let (scene, authority) = (Scene::new().await, Authority::new("issuers"));
+    let ca = scene.write("issuers.pem", authority.pem());
+    let (issuer, there) = (Issuer::start(&authority.server()).await, Issuer::start(&authority.server()).await);
+    let world = World { scene, issuer, key: SigningKey::new("ES256"), ca };
+    let other_key = SigningKey::new("ES256");
+    world.issuer.keys(&[world.key.jwk("k")]);
+    there.keys(&[other_key.jwk("o")]);
+    let by_other = |changes: Value| {
+        let mut claims = world.claims(json!({"iss": there.url(), "groups": ["devs", "ops"]}));
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        other_key.token("o", &claims)
+    };
+    let at = |issuer: &Issuer, path: &str| {
+        let source = json!({"endpoint": format!("{}{path}", issuer.url()), "access_token": "key-to-the-groups"});
+        world.token(json!({"_claim_names": {"groups": "s"}, "_claim_sources": {"s": source}, "jti": path}))
+    };
+    let proxy = world.ready(&["--oidc-groups-prefix=s", "-v=2"]).await;
+
+    there.document("/groups", Reply::ok(format!("{}\n", by_other(json!({})))));
+    let token = at(&there, "/groups");
+    for _ in 0..2 {
+        assert_eq!(world.status(&proxy, &token).await, 200);
+        assert_eq!(world.told(), ("anna@example.com".to_owned(), "sdevs|sops".to_owned()));
+    }
+    let asked = |issuer: &Issuer, path: &str| issuer.server().requests().into_iter().filter(|it| it.target() == path).collect::<Vec<_>>();
+    let askings = asked(&there, "/groups");
+    assert_eq!((askings.len(), askings[0].header("authorization")), (1, Some("Bearer key-to-the-groups")), "once for both");
+    world.issuer.document("/own", Reply::ok(world.token(json!({"groups": "own"}))));
+    assert_eq!(world.status(&proxy, &at(&world.issuer, "/own")).await, 200);
+    assert_eq!(world.told().1, "sown");
+    let ended = world.claims(json!({}))["exp"].as_u64().unwrap() - 301;
+
+    let (elsewhere, unknown) = (format!("{}/groups", there.url()), Issuer::start(&Authority::new("others").server()).await);
+    let stranger = SigningKey::new("ES256");
+    let stranger_token = |iss: &str| stranger.token("o", &world.claims(json!({"iss": iss, "groups": "devs"})));
+    for (path, reply, why) in [
+        ("/missing", Reply::new(404, &[], ""), "status 404"),
+        ("/moved", Reply::new(302, &[("Location", &elsewhere)], ""), "status 302"),
+        ("/huge", Reply::ok("x".repeat((1 << 20) + 1)), "more than 1048576 bytes"),
+        ("/slow", Reply::hang(), "did not come in 4 s"),
+        ("/text", Reply::ok("devs"), "it has not three parts"),
+        ("/binary", Reply::ok(b"\xff\xfe".as_slice()), "is no text"),
+        ("/ended", Reply::ok(by_other(json!({"exp": ended}))), "has expired"),
+        ("/client", Reply::ok(by_other(json!({"aud": "other"}))), "aud does not contain"),
+        ("/none", Reply::ok(world.token(json!({}))), "claim groups is missing"),
+        ("/type", Reply::ok(by_other(json!({"groups": {"a": 1}}))), "neither a string nor a list"),
+        ("/reserved", Reply::ok(by_other(json!({"groups": ["ystem:masters"]}))), "begins with system:"),
+        ("/again", Reply::ok(by_other(json!({"_claim_names": {"groups": "s"}}))), "names a source that is not there"),
+        ("/forged", Reply::ok(stranger_token(&there.url())), "not by a key of the issuer"),
+        ("/unknown", Reply::ok(stranger_token(&unknown.url())), "TLS with localhost failed"),
+        ("/plain", Reply::ok(stranger_token("http://issuer.test")), "its scheme must be https"),
+        ("/nobody", Reply::ok(other_key.token("o", &json!({"groups": "devs"}))), "iss is another issuer"),
+        (
+            "/unsigned",
+            Reply::ok(format!("{}.{}.", encode(r#"{"alg":"none"}"#), by_other(json!({})).split('.').nth(1).unwrap())),
+            "alg is not accepted",
+        ),
+    ] {
+        there.document(path, reply);
+        let (token, passed) = (at(&there, path), world.scene.upstream.count());
+        for _ in 0..2 {
+            assert_eq!(world.status(&proxy, &token).await, 401, "{path}");
+        }
+        proxy.line_with(&["kept elsewhere and cannot be had", why]).await;
+        assert_eq!((asked(&there, path).len(), world.scene.upstream.count()), (1, passed), "{path}");
+    }
+    assert_eq!(asked(&there, "/groups").len(), 1, "no redirect is followed");
+    assert_eq!(there.fetches(), 1, "keys are remembered for all");
+    proxy.assert_silent_about(&["key-to-the-groups", &token]);
 }

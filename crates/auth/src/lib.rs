@@ -16,7 +16,7 @@ mod gate;
 mod identity;
 mod keys;
 
-pub use authn::oidc::{Algorithm, KeySet, KeySetError, OidcSettings, TokenError, TokenRules, VerifiedToken};
+pub use authn::oidc::{Algorithm, GroupsElsewhere, KeySet, KeySetError, OidcSettings, TokenError, TokenRules, Verified, VerifiedToken};
 pub use authz::Policy;
 pub use explain::{Explanation, Judgement, Step};
 pub use gate::{GateError, GateSettings, Method, Mode, RequestGate};

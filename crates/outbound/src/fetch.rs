@@ -1,7 +1,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -89,11 +89,20 @@ impl Fetcher {
     ///
     /// There is none within the deadline and the bound.
     pub async fn get(&self, url: &HttpsUrl) -> Result<Bytes, FetchError> {
-        let late = || FetchError::Late { host: url.host().to_owned(), after: self.deadline };
-        timeout(self.deadline, self.fetch(url)).await.unwrap_or_else(|_| Err(late()))
+        self.get_as(url, None).await
     }
 
-    async fn fetch(&self, url: &HttpsUrl) -> Result<Bytes, FetchError> {
+    /// [`Fetcher::get`] with a bearer token.
+    ///
+    /// # Errors
+    ///
+    /// There is no document within the deadline and the bound, or the token cannot stand in a header.
+    pub async fn get_as(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
+        let late = || FetchError::Late { host: url.host().to_owned(), after: self.deadline };
+        timeout(self.deadline, self.fetch(url, token)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn fetch(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
         let host = || url.host().to_owned();
         let name = ServerName::try_from(host()).map_err(|source| FetchError::Name { host: host(), source })?;
         let stream = dial(url).await.map_err(|source| FetchError::Connect { host: host(), source })?;
@@ -104,11 +113,16 @@ impl Fetcher {
         builder.max_header_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(http)?;
         let _ending = Ending(tokio::spawn(connection).abort_handle());
-        let request = Request::get(url.target())
+        let mut request = Request::get(url.target())
             .header(header::HOST, url.authority())
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, "application/json, application/jwt, */*;q=0.1")
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())?;
+        if let Some(token) = token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(http::Error::from)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         let answer = sender.send_request(request).await.map_err(http)?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status { host: host(), status: answer.status() });
@@ -195,6 +209,10 @@ mod tests {
         assert_eq!((received.method(), received.target(), received.connection), ("GET", "/a?b", 2));
         assert_eq!(received.header("host"), Some(format!("localhost:{}", server.address().port()).as_str()));
         assert_eq!(received.header("authorization"), None);
+        in_time("the document", fetcher.get_as(&at(&server, "/"), Some("secret"))).await.expect("a document");
+        assert_eq!(server.last_request().header("authorization"), Some("Bearer secret"));
+        let error = fetcher.get_as(&at(&server, "/"), Some("secret\n")).await.expect_err("no header").to_string();
+        assert!(error.contains("cannot be written") && !error.contains("secret"), "{error}");
         wait_until("the end of the connections", || server.open_connections() == 0).await;
     }
 

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::{Value, json};
 
@@ -7,7 +10,7 @@ use crate::{
     upstream::{Received, Reply, Upstream},
 };
 
-/// A fake OpenID Connect issuer: its configuration and its keys, and what it says instead when told.
+/// A fake OpenID Connect issuer: its configuration, its keys and other documents, and what it says instead when told.
 #[derive(Debug)]
 pub struct Issuer {
     server: Upstream,
@@ -19,6 +22,7 @@ struct State {
     keys: Vec<Value>,
     issuer: Option<String>,
     fault: Option<Reply>,
+    documents: HashMap<String, Reply>,
 }
 
 const KEYS: &str = "/keys";
@@ -58,6 +62,11 @@ impl Issuer {
         self.lock().fault = fault;
     }
 
+    /// Answers like this at another path.
+    pub fn document(&self, path: &str, reply: Reply) {
+        self.lock().documents.insert(path.to_owned(), reply);
+    }
+
     /// How often the keys were asked for.
     pub fn fetches(&self) -> usize {
         self.server.requests().iter().filter(|received| received.target() == KEYS).count()
@@ -78,7 +87,7 @@ fn answer(received: &Received, state: &State) -> Reply {
             json!({"issuer": state.issuer.as_ref().unwrap_or(&url), "jwks_uri": format!("{url}{KEYS}")})
         }
         KEYS => json!({"keys": state.keys}),
-        _ => return Reply::new(404, &[], ""),
+        other => return state.documents.get(other).cloned().unwrap_or(Reply::new(404, &[], "")),
     };
     Reply::new(200, &[("Content-Type", "application/json")], document.to_string())
 }

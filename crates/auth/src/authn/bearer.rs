@@ -20,7 +20,7 @@ pub(super) const USERS: u32 = 8192;
 const PIECE: usize = 4096;
 /// Rejected tokens remembered, and for how long: long enough to blunt a flood, short enough that a token which
 /// becomes good is soon believed.
-const REJECTED: u32 = 1024;
+pub(super) const REJECTED: u32 = 1024;
 const REJECTED_TTL: Duration = Duration::from_secs(10);
 /// Lookups of tokens that were never seen valid, under way at a time: they go on when their callers leave.
 const UNKNOWN_LOOKUPS: usize = 1024;

@@ -4,6 +4,7 @@
 mod algorithm;
 mod authenticator;
 mod claims;
+mod elsewhere;
 mod issuer;
 mod jwk;
 mod jws;
@@ -20,7 +21,7 @@ pub use self::{
     authenticator::OidcSettings,
     jwk::{KeySet, KeySetError},
 };
-use self::{jws::Jws, object::Object};
+use self::{elsewhere::Source, jws::Jws, object::Object};
 
 /// Google's tokens may name their issuer without its scheme, as its first ones did.
 const GOOGLE: &str = "https://accounts.google.com";
@@ -56,7 +57,26 @@ pub struct VerifiedToken {
     pub expires: i64,
 }
 
-/// Why a token does not hold. Nothing of the token is in it but names of claims that the rules name too.
+/// What a token that holds says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// All that is asked.
+    Whole(VerifiedToken),
+    /// All but the user's groups.
+    GroupsElsewhere(GroupsElsewhere),
+}
+
+/// What holds of a token whose groups are in another token, at an endpoint that it names (OpenID Connect Core 1.0,
+/// section 5.6.2): nobody yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupsElsewhere {
+    user: User,
+    expires: i64,
+    source: Source,
+}
+
+/// Why a token does not hold. Nothing of the token is in it but names of claims that the rules name too, and the host
+/// that it says has the groups.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// It is no compact JWS.
@@ -97,6 +117,9 @@ pub enum TokenError {
     /// It names a user or a group that is Kubernetes' own.
     #[error("the token names a user or a group that begins with system:")]
     Reserved,
+    /// Its groups are elsewhere, and not to be had.
+    #[error("the token's groups are kept elsewhere and cannot be had: {0}")]
+    Groups(String),
 }
 
 impl TokenRules {
@@ -107,21 +130,39 @@ impl TokenRules {
     /// # Errors
     ///
     /// Why it does not hold.
-    pub fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<VerifiedToken, TokenError> {
+    pub fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<Verified, TokenError> {
+        let (claims, expires) = self.open(token, &self.issuer, keys, now)?;
+        let mut user = claims::user(&claims, self)?;
+        match elsewhere::source(&claims, &self.groups_claim)? {
+            Some(source) => Ok(Verified::GroupsElsewhere(GroupsElsewhere { user, expires, source })),
+            None => {
+                user.groups = claims::groups(&claims, self)?;
+                Ok(Verified::Whole(VerifiedToken { user, expires }))
+            }
+        }
+    }
+
+    /// The user with the groups of the other token, whose issuer may be another one. That must be for this client too.
+    fn complete(&self, part: GroupsElsewhere, token: &str, issuer: &str, keys: &KeySet, now: i64) -> Result<VerifiedToken, TokenError> {
+        let (claims, expires) = self.open(token, issuer, keys, now)?;
+        if claims.get(&self.groups_claim).is_none() {
+            return Err(claims::problem(&self.groups_claim, "is missing"));
+        }
+        let user = User { groups: claims::groups(&claims, self)?, ..part.user };
+        Ok(VerifiedToken { user, expires: part.expires.min(expires) })
+    }
+
+    /// The claims of a token of this issuer, and when it ends.
+    fn open(&self, token: &str, issuer: &str, keys: &KeySet, now: i64) -> Result<(Object, i64), TokenError> {
         let jws = Jws::parse(token)?;
-        if !self.is_from_the_issuer(&jws.claims) {
+        if !is_from(issuer, &jws.claims) {
             return Err(TokenError::OtherIssuer);
         }
         let algorithm = jws.algorithm.filter(|algorithm| self.algorithms.contains(algorithm)).ok_or(TokenError::Algorithm)?;
         keys.verify(jws.key_id.as_deref(), algorithm, jws.signed, &jws.signature)?;
         let expires = claims::check(&jws.claims, &self.client_id, now)?;
-        let user = claims::user(&jws.claims, self)?;
-        Ok(VerifiedToken { user, expires })
-    }
-
-    fn is_from_the_issuer(&self, claims: &Object) -> bool {
-        let issuer = claims.text("iss").unwrap_or_default();
-        issuer == self.issuer || (self.issuer == GOOGLE && issuer == GOOGLE_WITHOUT_SCHEME)
+        elsewhere::check(&jws.claims)?;
+        Ok((jws.claims, expires))
     }
 }
 
@@ -130,4 +171,9 @@ impl TokenError {
     pub fn may_need_new_keys(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::Signature)
     }
+}
+
+fn is_from(issuer: &str, claims: &Object) -> bool {
+    let said = claims.text("iss").unwrap_or_default();
+    said == issuer || (issuer == GOOGLE && said == GOOGLE_WITHOUT_SCHEME)
 }

@@ -7,13 +7,14 @@ use request::{Reason, User};
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
-    TokenError, TokenRules,
+    TokenError, TokenRules, Verified,
+    elsewhere::Elsewhere,
     issuer::{Issuer, Known, Pace},
 };
 use crate::{
     authn::{
         Opinion,
-        bearer::{Credential, USERS, credential, weight},
+        bearer::{Credential, REJECTED, USERS, credential, weight},
         rejected_token,
     },
     cached::{Cached, Fresh, Keep, Miss},
@@ -43,7 +44,10 @@ pub struct OidcSettings {
 pub(crate) struct Oidc {
     rules: Arc<TokenRules>,
     issuer: Arc<Issuer>,
+    elsewhere: Arc<Elsewhere>,
     ttl: Duration,
+    /// How long a token counts for bad whose groups could not be had.
+    pause: Duration,
     system_authenticated: bool,
     keys: Arc<Keys>,
     verified: Arc<Cached<Key, Result<User, TokenError>, Infallible>>,
@@ -84,11 +88,13 @@ impl Oidc {
         metrics: Arc<Metrics>,
     ) -> Result<Self, UrlError> {
         let OidcSettings { rules, fetcher, ttl, system_authenticated } = settings;
-        let issuer = Issuer::new(rules.issuer.clone(), OidcSettings::discovery(&rules.issuer)?, fetcher, pace);
+        OidcSettings::discovery(&rules.issuer)?;
+        let (rules, pause) = (Arc::new(rules), pace.least);
+        let issuer = Issuer::new(rules.issuer.clone(), fetcher.clone(), pace);
+        let elsewhere = Arc::new(Elsewhere::new(Arc::clone(&rules), fetcher, pause, Arc::clone(&clock)));
         let following = Following(tokio::spawn(Arc::clone(&issuer).follow()).abort_handle());
-        // Nothing bad is kept.
-        let verified = Cached::new(USERS, 1, Arc::clone(&clock));
-        Ok(Self { rules: Arc::new(rules), issuer, ttl, system_authenticated, keys, verified, clock, metrics, _following: following })
+        let verified = Cached::new(USERS, REJECTED, Arc::clone(&clock));
+        Ok(Self { rules, issuer, elsewhere, ttl, pause, system_authenticated, keys, verified, clock, metrics, _following: following })
     }
 
     pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
@@ -124,25 +130,35 @@ impl Oidc {
         let keys = Arc::clone(known.keys.as_ref()?);
         // What other keys verified is not known under this key: a withdrawn one stops at once.
         let key = self.keys.of_token(token, &[known.generation.to_string()]);
-        let (rules, token, ttl, now) = (Arc::clone(&self.rules), token.to_owned(), self.ttl, self.clock.unix());
+        let (rules, elsewhere, token) = (Arc::clone(&self.rules), Arc::clone(&self.elsewhere), token.to_owned());
+        let (ttl, pause, now) = (self.ttl, self.pause, self.clock.unix());
         let lookup = || async move {
-            Ok(match rules.verify(&token, &keys, now) {
+            let verified = match rules.verify(&token, &keys, now) {
+                Ok(Verified::Whole(token)) => Ok(token),
+                Ok(Verified::GroupsElsewhere(part)) => elsewhere.complete(part).await,
+                Err(error) => Err(error),
+            };
+            Ok(match verified {
                 Ok(verified) => {
                     let keep = Keep::Positive { ttl, not_after: Some(verified.expires), weight: weight(&verified.user) };
                     Fresh { value: Ok(verified.user), keep }
                 }
+                // Nobody can make a flood of askings of it.
+                Err(error @ TokenError::Groups(_)) => Fresh { value: Err(error), keep: Keep::Negative { ttl: pause } },
                 Err(error) => Fresh { value: Err(error), keep: Keep::No },
             })
         };
         let (result, source) = self.verified.get(&key, deadline, lookup).await;
         self.metrics.cache(CACHE, source.label());
         self.metrics.cache_size(CACHE, self.verified.entries());
-        Some(result.map_err(|miss| match miss {
-            Miss::Failed(never) => match never {},
-            Miss::Late | Miss::Crowded | Miss::Lost => {
-                Failure { reason: Reason::Internal, detail: "the token was not verified: too many are".to_owned() }
+        Some(match result {
+            Ok(result) => Ok(result),
+            Err(Miss::Failed(never)) => match never {},
+            Err(Miss::Late) => Ok(Err(TokenError::Groups("they did not come in time".to_owned()))),
+            Err(Miss::Crowded | Miss::Lost) => {
+                Err(Failure { reason: Reason::Internal, detail: "the token was not verified: too many are".to_owned() })
             }
-        }))
+        })
     }
 }
 

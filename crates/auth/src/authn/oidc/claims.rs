@@ -12,8 +12,14 @@ const NOT_BEFORE_LEEWAY: i64 = 60;
 
 /// Whom the token is for and when it counts; when it ends.
 pub(super) fn check(claims: &Object, client_id: &str, now: i64) -> Result<i64, TokenError> {
-    if claims.get("sub").is_some_and(|subject| !subject.is_string() && !subject.is_null()) {
-        return Err(problem("sub", "is no string"));
+    // What counts for nothing here must have its type all the same, as in Go.
+    for claim in ["sub", "nonce", "at_hash"] {
+        if claims.get(claim).is_some_and(|text| !text.is_string() && !text.is_null()) {
+            return Err(problem(claim, "is no string"));
+        }
+    }
+    if claims.get("iat").is_some_and(|date| !date.is_number()) {
+        return Err(problem("iat", "is no number"));
     }
     let audiences = texts(claims, "aud")?.unwrap_or_default();
     if !audiences.iter().any(|audience| audience == client_id) {
@@ -29,39 +35,34 @@ pub(super) fn check(claims: &Object, client_id: &str, now: i64) -> Result<i64, T
     Ok(expires)
 }
 
-/// Whom the token names.
+/// Whom the token names, without his groups.
 pub(super) fn user(claims: &Object, rules: &TokenRules) -> Result<User, TokenError> {
     let claim = rules.username_claim.as_str();
     let name = claims.text(claim).filter(|name| !name.is_empty()).ok_or_else(|| problem(claim, "is no string with a name"))?;
     if claim == "email" && claims.get("email_verified").is_some_and(|verified| *verified != Value::Bool(true)) {
         return Err(problem("email_verified", "is not true"));
     }
-    let name = format!("{}{name}", rules.username_prefix);
-    let groups = groups(claims, rules)?;
-    if !rules.allow_reserved && [&name].into_iter().chain(&groups).any(|identity| identity.starts_with(RESERVED)) {
-        return Err(TokenError::Reserved);
-    }
+    let name = unreserved(format!("{}{name}", rules.username_prefix), rules)?;
     let token_id = claims.text("jti").filter(|id| !id.is_empty());
     let extra = token_id.map(|id| BTreeMap::from([(CREDENTIAL_ID.to_owned(), vec![format!("JTI={id}")])]));
-    Ok(User { name, uid: String::new(), groups, extra: extra.unwrap_or_default() })
+    Ok(User { name, uid: String::new(), groups: Vec::new(), extra: extra.unwrap_or_default() })
 }
 
-fn groups(claims: &Object, rules: &TokenRules) -> Result<Vec<String>, TokenError> {
+/// The groups that are named here.
+pub(super) fn groups(claims: &Object, rules: &TokenRules) -> Result<Vec<String>, TokenError> {
     let claim = rules.groups_claim.as_str();
     if claim.is_empty() {
         return Ok(Vec::new());
     }
-    // Whoever has fewer groups than the issuer says may be allowed what a group would deny.
-    let elsewhere = match claims.get("_claim_names") {
-        None | Some(Value::Null) => false,
-        Some(Value::Object(names)) => names.contains_key(claim),
-        Some(_) => return Err(problem("_claim_names", "is no object")),
-    };
-    if elsewhere {
-        return Err(problem(claim, "is kept at another place, which is not asked"));
-    }
     let groups = texts(claims, claim)?.unwrap_or_default();
-    Ok(groups.into_iter().map(|group| format!("{}{group}", rules.groups_prefix)).collect())
+    groups.into_iter().map(|group| unreserved(format!("{}{group}", rules.groups_prefix), rules)).collect()
+}
+
+fn unreserved(identity: String, rules: &TokenRules) -> Result<String, TokenError> {
+    match !rules.allow_reserved && identity.starts_with(RESERVED) {
+        true => Err(TokenError::Reserved),
+        false => Ok(identity),
+    }
 }
 
 /// A string or a list of them; `None` where there is none.
@@ -91,6 +92,6 @@ fn date(claims: &Object, claim: &str) -> Result<Option<i64>, TokenError> {
     seconds.map(Some).ok_or_else(|| problem(claim, "is out of range"))
 }
 
-fn problem(claim: &str, problem: &'static str) -> TokenError {
+pub(super) fn problem(claim: &str, problem: &'static str) -> TokenError {
     TokenError::Claim { claim: claim.to_owned(), problem }
 }

@@ -1,15 +1,29 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use outbound::{FetchError, Fetcher, HttpsUrl, UrlError};
+use outbound::{FetchError, Fetcher, UrlError};
 use thiserror::Error;
 use tokio::{
     sync::{Notify, watch},
     time::{self, Instant},
 };
 
-use super::{KeySet, KeySetError, Object};
+use super::{KeySet, KeySetError, Object, OidcSettings};
 use crate::failure::chain;
+
+/// The keys that an issuer has now, and the document that they are from.
+pub(super) async fn ask(name: &str, fetcher: &Fetcher) -> Result<(Bytes, KeySet), IssuerError> {
+    let discovery = OidcSettings::discovery(name).map_err(IssuerError::Url)?;
+    let configuration = fetcher.get(&discovery).await.map_err(IssuerError::Configuration)?;
+    let configuration: Object = serde_json::from_slice(&configuration).map_err(|_| IssuerError::Form)?;
+    if configuration.text("issuer") != Some(name) {
+        return Err(IssuerError::Name);
+    }
+    let url = configuration.text("jwks_uri").ok_or(IssuerError::Form)?.parse().map_err(IssuerError::KeysUrl)?;
+    let document = fetcher.get(&url).await.map_err(IssuerError::Keys)?;
+    let keys = KeySet::parse(&document).map_err(IssuerError::KeySet)?;
+    Ok((document, keys))
+}
 
 /// How often an issuer is asked.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +39,6 @@ pub(super) struct Pace {
 /// Knows the keys of an issuer, as it last published them.
 pub(super) struct Issuer {
     name: String,
-    discovery: HttpsUrl,
     fetcher: Fetcher,
     pace: Pace,
     known: watch::Sender<Known>,
@@ -49,8 +62,11 @@ pub(super) struct Known {
     is_asking: bool,
 }
 
+/// Why the keys of an issuer are not known.
 #[derive(Debug, Error)]
-enum IssuerError {
+pub(super) enum IssuerError {
+    #[error("its name is of no use")]
+    Url(#[source] UrlError),
     #[error("its configuration cannot be fetched")]
     Configuration(#[source] FetchError),
     #[error("its configuration has another form")]
@@ -71,8 +87,8 @@ impl Pace {
 }
 
 impl Issuer {
-    pub(super) fn new(name: String, discovery: HttpsUrl, fetcher: Fetcher, pace: Pace) -> Arc<Self> {
-        Arc::new(Self { name, discovery, fetcher, pace, known: watch::Sender::default(), wish: Notify::new() })
+    pub(super) fn new(name: String, fetcher: Fetcher, pace: Pace) -> Arc<Self> {
+        Arc::new(Self { name, fetcher, pace, known: watch::Sender::default(), wish: Notify::new() })
     }
 
     pub(super) fn known(&self) -> Known {
@@ -100,7 +116,7 @@ impl Issuer {
         loop {
             let begun = Instant::now();
             self.known.send_modify(|known| (known.begun, known.is_asking) = (Some(begun), true));
-            let rest = match self.ask().await {
+            let rest = match ask(&self.name, &self.fetcher).await {
                 Ok((document, keys)) => {
                     self.learn(document, keys);
                     patience = self.pace.first;
@@ -119,18 +135,6 @@ impl Issuer {
                 () = self.wish.notified(), if !is_new => time::sleep_until(begun + self.pace.least).await,
             }
         }
-    }
-
-    async fn ask(&self) -> Result<(Bytes, KeySet), IssuerError> {
-        let configuration = self.fetcher.get(&self.discovery).await.map_err(IssuerError::Configuration)?;
-        let configuration: Object = serde_json::from_slice(&configuration).map_err(|_| IssuerError::Form)?;
-        if configuration.text("issuer") != Some(&self.name) {
-            return Err(IssuerError::Name);
-        }
-        let url = configuration.text("jwks_uri").ok_or(IssuerError::Form)?.parse().map_err(IssuerError::KeysUrl)?;
-        let document = self.fetcher.get(&url).await.map_err(IssuerError::Keys)?;
-        let keys = KeySet::parse(&document).map_err(IssuerError::KeySet)?;
-        Ok((document, keys))
     }
 
     fn learn(&self, document: Bytes, keys: KeySet) {

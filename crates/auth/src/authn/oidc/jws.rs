@@ -42,6 +42,12 @@ impl<'a> Jws<'a> {
     }
 }
 
+/// Whose a token says it is, before anything of it is verified.
+pub(super) fn issuer(token: &str) -> Result<String, TokenError> {
+    let jws = Jws::parse(token)?;
+    jws.claims.text("iss").map(str::to_owned).ok_or(TokenError::OtherIssuer)
+}
+
 fn object(part: &str) -> Result<Object, TokenError> {
     serde_json::from_slice(&decode(part)?).map_err(|_| TokenError::Malformed("a part is no JSON object, or a key stands twice in it"))
 }

@@ -40,7 +40,10 @@ fn keys(list: &[Value]) -> KeySet {
 }
 
 fn verify(rules: &TokenRules, claims: &Value) -> Result<User, TokenError> {
-    rules.verify(&RSA.token("k", claims), &keys(&[RSA.jwk("k")]), NOW).map(|verified| verified.user)
+    match rules.verify(&RSA.token("k", claims), &keys(&[RSA.jwk("k")]), NOW)? {
+        Verified::Whole(token) => Ok(token.user),
+        Verified::GroupsElsewhere(part) => panic!("without groups: {part:?}"),
+    }
 }
 
 fn refused(rules: &TokenRules, claims: &Value) -> String {
@@ -58,7 +61,7 @@ fn each_algorithm_verifies_its_own_tokens_and_no_other() {
             let rules = TokenRules { algorithms: vec![accepted], ..rules() };
             let verified = rules.verify(&token, &set, NOW);
             match accepted == algorithm {
-                true => assert_eq!(verified.map(|verified| verified.expires), Ok(NOW + 60), "{algorithm}"),
+                true => assert!(matches!(verified, Ok(Verified::Whole(token)) if token.expires == NOW + 60), "{algorithm}"),
                 false => assert_eq!(verified, Err(TokenError::Algorithm), "{algorithm} where {accepted} is accepted"),
             }
             // Said to be another: the signature is not one of that algorithm.
@@ -179,6 +182,8 @@ fn times_count_as_in_go() {
         ("nbf", json!(null), Ok(())),
         ("nbf", json!("soon"), Err("the token's claim nbf is no number")),
         ("iat", json!(NOW + 1_000_000), Ok(())),
+        ("iat", json!("now"), Err("the token's claim iat is no number")),
+        ("iat", json!(null), Err("the token's claim iat is no number")),
     ] {
         let result = verify(&rules(), &with(name, value.clone())).map(|_| ()).map_err(|error| error.to_string());
         assert_eq!(result, expected.map_err(str::to_owned), "{name} {value}");
@@ -204,6 +209,9 @@ fn issuer_and_audience_are_exact() {
         ("iss", json!(null), false),
         ("sub", json!("anything"), true),
         ("sub", json!(1), false),
+        ("nonce", json!("anything"), true),
+        ("nonce", json!(1), false),
+        ("at_hash", json!(["x"]), false),
     ] {
         assert_eq!(verify(&rules(), &with(name, value.clone())).is_ok(), good, "{name} {value}");
     }
@@ -246,17 +254,59 @@ fn the_groups_claim_is_a_string_or_a_list() {
     assert_eq!(verify(&none, &with("groups", json!(["a"]))).expect("a user").groups, [""; 0]);
 }
 
+/// Where the claims say that the groups are, or what is wrong with that.
+fn elsewhere(claims: &Value, rules: &TokenRules) -> Result<Option<String>, String> {
+    match rules.verify(&RSA.token("k", claims), &keys(&[RSA.jwk("k")]), NOW) {
+        Ok(Verified::Whole(_)) => Ok(None),
+        Ok(Verified::GroupsElsewhere(part)) => Ok(Some(format!("{:?}", part.source))),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 #[test]
 fn groups_that_are_kept_elsewhere_are_not_left_out() {
-    let names = json!({"groups": "src1"});
-    assert_eq!(
-        refused(&rules(), &with("_claim_names", names.clone())),
-        "the token's claim groups is kept at another place, which is not asked"
-    );
-    assert_eq!(refused(&rules(), &with("_claim_names", "groups")), "the token's claim _claim_names is no object");
-    assert!(verify(&rules(), &with("_claim_names", json!({"roles": "src1"}))).is_ok());
+    let there = json!({"s": {"endpoint": "https://there.test/x", "access_token": "secret"}});
+    let found = Ok(Some(r#"Source { endpoint: HttpsUrl { text: "https://there.test/x""#.to_owned()));
+    let bad = |claim: &str, problem: &str| Err(format!("the token's claim {claim} {problem}"));
+    let no_place = "is kept at a place that is no https URL";
+    for (names, sources, expected) in [
+        (json!({"groups": "s"}), there.clone(), found.clone()),
+        (json!({"groups": "s", "roles": "s"}), there.clone(), found),
+        (json!({"roles": "s"}), there.clone(), Ok(None)),
+        (json!({}), json!({}), Ok(None)),
+        (json!({"groups": "t"}), there.clone(), bad("_claim_names", "names a source that is not there")),
+        (json!({"groups": "s", "roles": "t"}), there.clone(), bad("_claim_names", "names a source that is not there")),
+        (json!({"roles": ""}), json!({"": {}}), bad("_claim_names", "names a source that is not there")),
+        (json!({"groups": 1}), there.clone(), bad("_claim_names", "names a source that is not there")),
+        (json!("groups"), there, bad("_claim_names", "is no object")),
+        (json!({"groups": "s"}), json!(["s"]), bad("_claim_sources", "is no object")),
+        (json!({"groups": "s"}), json!({"s": "https://there.test"}), bad("_claim_sources", "has another form")),
+        (json!({"groups": "s"}), json!({"s": {"endpoint": 1}}), bad("_claim_sources", "has another form")),
+        (
+            json!({"groups": "s"}),
+            json!({"s": {"endpoint": "https://a.test", "access_token": 1}}),
+            bad("_claim_sources", "has another form"),
+        ),
+        (json!({"groups": "s"}), json!({"s": {"endpoint": "http://there.test/x"}}), bad("groups", no_place)),
+        (json!({"groups": "s"}), json!({"s": {"JWT": "e30.e30.e30"}}), bad("groups", no_place)),
+    ] {
+        let mut claims = with("_claim_names", names.clone());
+        claims["_claim_sources"] = sources.clone();
+        let result = elsewhere(&claims, &rules());
+        match (&result, &expected) {
+            (Ok(Some(source)), Ok(Some(start))) => assert!(source.starts_with(start) && !source.contains("secret"), "{source}"),
+            _ => assert_eq!(result, expected, "{names} {sources}"),
+        }
+    }
+    assert_eq!(elsewhere(&with("_claim_names", json!({})), &rules()), bad("_claim_sources", "is missing"));
+    assert_eq!(elsewhere(&with("_claim_sources", json!([])), &rules()), bad("_claim_sources", "is no object"));
+
+    let mut both = with("groups", json!(["a"]));
+    (both["_claim_names"], both["_claim_sources"]) = (json!({"groups": "s"}), json!({"s": {"endpoint": "https://there.test"}}));
+    assert_eq!(verify(&rules(), &both).expect("a user").groups, ["a"], "as in Go, groups in the token are the groups");
+    both.as_object_mut().expect("an object").remove("groups");
     let none = TokenRules { groups_claim: String::new(), ..rules() };
-    assert!(verify(&none, &with("_claim_names", names)).is_ok());
+    assert_eq!(verify(&none, &both).expect("a user").groups, [""; 0]);
 }
 
 #[test]
