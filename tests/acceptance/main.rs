@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod no_cluster;
 mod oidc;
+mod oidc_hostile;
 mod program;
 mod raw_http2;
 mod rewrites;

@@ -17,20 +17,22 @@ use testkit::{
 use crate::scene::{ALICE, BOTH, Scene, assert_status};
 
 /// A scene with an issuer that has one key, which signs in ES256.
-struct World {
-    scene: Scene,
-    issuer: Issuer,
-    key: SigningKey,
-    ca: String,
+pub(crate) struct World {
+    pub(crate) scene: Scene,
+    pub(crate) issuer: Issuer,
+    pub(crate) key: SigningKey,
+    /// Vouches for issuers.
+    pub(crate) authority: Authority,
+    pub(crate) ca: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (scene, authority, key) = (Scene::new().await, Authority::new("issuers"), SigningKey::new("ES256"));
         let ca = scene.write("issuers.pem", authority.pem());
         let issuer = Issuer::start(&authority.server()).await;
         issuer.keys(&[key.jwk("k")]);
-        Self { scene, issuer, key, ca }
+        Self { scene, issuer, key, authority, ca }
     }
 
     fn flags(&self, more: &[&str]) -> Vec<String> {
@@ -44,18 +46,18 @@ impl World {
         own.into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect()
     }
 
-    async fn proxy(&self, more: &[&str]) -> Proxy {
+    pub(crate) async fn proxy(&self, more: &[&str]) -> Proxy {
         self.scene.proxy(&self.flags(more)).await
     }
 
     /// A proxy that knows the issuer's keys.
-    async fn ready(&self, more: &[&str]) -> Proxy {
+    pub(crate) async fn ready(&self, more: &[&str]) -> Proxy {
         let proxy = self.proxy(more).await;
         proxy.line_with(&["The issuer's keys are in use"]).await;
         proxy
     }
 
-    fn claims(&self, changes: Value) -> Value {
+    pub(crate) fn claims(&self, changes: Value) -> Value {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({"iss": self.issuer.url(), "aud": "client", "exp": now + 300, "email": "anna@example.com"});
         for (name, value) in changes.as_object().unwrap() {
@@ -64,16 +66,16 @@ impl World {
         claims
     }
 
-    fn token(&self, changes: Value) -> String {
+    pub(crate) fn token(&self, changes: Value) -> String {
         self.key.token("k", &self.claims(changes))
     }
 
-    async fn status(&self, proxy: &Proxy, token: &str) -> u16 {
+    pub(crate) async fn status(&self, proxy: &Proxy, token: &str) -> u16 {
         self.scene.get(proxy, "/", token).await.status
     }
 
     /// User and groups as the upstream has them from the last request.
-    fn told(&self) -> (String, String) {
+    pub(crate) fn told(&self) -> (String, String) {
         let received = self.scene.upstream.last_request();
         let header = |name| received.header(name).unwrap_or_default().to_owned();
         (header("x-remote-user"), header("x-remote-groups"))
@@ -86,18 +88,9 @@ async fn tokens_of_an_issuer_are_verified_here() {
     let proxy = world.ready(&[]).await;
     let now = world.claims(json!({}))["exp"].as_u64().unwrap() - 300;
     let good = world.token(json!({"groups": ["devs"]}));
-    let other = SigningKey::new("ES256");
-    let parts: Vec<&str> = good.split('.').collect();
     let bad = [
         ("no token of the issuer", ALICE.to_owned()),
-        ("alg none", format!("{}.{}.", encode(r#"{"alg":"none"}"#), parts[1])),
         ("an unaccepted alg", SigningKey::new("RS256").token("k", &world.claims(json!({})))),
-        ("another key by that name", other.token("k", &world.claims(json!({})))),
-        ("its own key", other.sign(&json!({"alg": "ES256", "jwk": other.jwk("k")}).to_string(), &world.claims(json!({})).to_string())),
-        ("an unknown key", other.token("x", &world.claims(json!({})))),
-        ("no signature", format!("{}.{}.", parts[0], parts[1])),
-        ("other claims", format!("{}.{}.{}", parts[0], encode(world.claims(json!({"email": "root"})).to_string()), parts[2])),
-        ("padding", format!("{good}=")),
         ("another issuer", world.token(json!({"iss": "https://issuer.test"}))),
         ("a slash more", world.token(json!({"iss": format!("{}/", world.issuer.url())}))),
         ("another client", world.token(json!({"aud": ["other"]}))),
@@ -109,7 +102,6 @@ async fn tokens_of_an_issuer_are_verified_here() {
         ("no name", world.token(json!({"email": ""}))),
         ("groups of another type", world.token(json!({"groups": {"devs": true}}))),
         ("groups of a source that is not there", world.token(json!({"_claim_names": {"groups": "x"}}))),
-        ("crit", world.key.sign(r#"{"alg":"ES256","kid":"k","crit":["x"],"x":1}"#, &world.claims(json!({})).to_string())),
     ];
     for version in BOTH {
         let mut client = world.scene.connect(version, &proxy).await;
@@ -221,12 +213,8 @@ async fn a_new_key_counts_when_a_token_names_it() {
 
 #[tokio::test]
 async fn groups_are_fetched_from_where_a_token_says_that_they_are() {
-    let (scene, authority) = (Scene::new().await, Authority::new("issuers"));
-    let ca = scene.write("issuers.pem", authority.pem());
-    let (issuer, there) = (Issuer::start(&authority.server()).await, Issuer::start(&authority.server()).await);
-    let world = World { scene, issuer, key: SigningKey::new("ES256"), ca };
-    let other_key = SigningKey::new("ES256");
-    world.issuer.keys(&[world.key.jwk("k")]);
+    let (world, other_key) = (World::new().await, SigningKey::new("ES256"));
+    let there = Issuer::start(&world.authority.server()).await;
     there.keys(&[other_key.jwk("o")]);
     let by_other = |changes: Value| {
         let mut claims = world.claims(json!({"iss": there.url(), "groups": ["devs", "ops"]}));
