@@ -17,6 +17,7 @@ mod listeners;
 mod no_cluster;
 mod oidc;
 mod oidc_hostile;
+mod oidc_issuer;
 mod program;
 mod raw_http2;
 mod rewrites;
