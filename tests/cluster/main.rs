@@ -15,6 +15,7 @@ mod check;
 mod counts;
 mod examples;
 mod identity;
+mod oidc;
 mod outage;
 mod rbac_agree;
 mod rbac_check;

@@ -18,6 +18,8 @@ pub enum Part {
     KubeControllerManager,
     /// The Go program that ours replaces.
     KubeRbacProxyGo,
+    /// npm's OpenID Connect issuer.
+    OidcProvider,
     /// Debian's `prometheus`.
     Prometheus,
     /// Debian's `prometheus-node-exporter`.
@@ -43,7 +45,7 @@ impl Part {
                 Some(assets) => self.in_assets(Path::new(&assets)),
                 None => self.built(),
             },
-            Self::KubeRbacProxyGo => self.built(),
+            Self::KubeRbacProxyGo | Self::OidcProvider => self.built(),
             Self::Prometheus | Self::NodeExporter => self.installed(),
         }
     }
@@ -55,6 +57,7 @@ impl Part {
             Self::KubeApiserver => &["kube-apiserver"],
             Self::KubeControllerManager => &["kube-controller-manager"],
             Self::KubeRbacProxyGo => &["kube-rbac-proxy-go"],
+            Self::OidcProvider => &["oidc-provider"],
             Self::Prometheus => &["prometheus"],
             Self::NodeExporter => &["prometheus-node-exporter", "node_exporter"],
         }
