@@ -143,6 +143,27 @@ async fn claims_name_the_user() {
 }
 
 #[tokio::test]
+async fn a_token_is_signed_in_a_way_that_is_asked_for() {
+    const ALL: [&str; 9] = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
+    let (world, keys) = (World::new().await, ALL.map(SigningKey::new));
+    world.issuer.keys(&keys.each_ref().map(|key| key.jwk(key.algorithm)));
+    let tokens = keys.each_ref().map(|key| key.token(key.algorithm, &world.claims(json!({"jti": "id-1"}))));
+    for asked_for in [&[][..], &["ES512"], &["PS384", "ES384"], &ALL] {
+        let flags: Vec<String> = world.flags(&[]).into_iter().filter(|flag| !flag.starts_with("--oidc-sign-alg")).collect();
+        let more = asked_for.iter().map(|name| format!("--oidc-sign-alg={name}"));
+        let proxy = world.scene.proxy(&flags.into_iter().chain(more).collect::<Vec<_>>()).await;
+        proxy.line_with(&["The issuer's keys are in use"]).await;
+        for (algorithm, token) in ALL.iter().zip(&tokens) {
+            let believed = asked_for.contains(algorithm) || (asked_for.is_empty() && *algorithm == "RS256");
+            assert_eq!(world.status(&proxy, token).await, if believed { 200 } else { 401 }, "{algorithm} where {asked_for:?} is asked for");
+        }
+    }
+    let reviews = world.scene.api.access_specs();
+    let extra = json!({"authentication.kubernetes.io/credential-id": ["JTI=id-1"]});
+    assert!(!reviews.is_empty() && reviews.iter().all(|review| review["extra"] == extra), "{reviews:?}");
+}
+
+#[tokio::test]
 async fn reserved_identities_are_refused() {
     let world = World::new().await;
     let tokens = [world.token(json!({"email": "system:admin"})), world.token(json!({"groups": ["devs", "system:masters"]}))];

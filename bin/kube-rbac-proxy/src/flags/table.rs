@@ -409,14 +409,14 @@ pub(super) static FLAGS: &[Flag] = &[
         "oidc-sign-alg",
         Oidc,
         Lines(|o| &mut o.oidc_sign_alg),
-        Obeyed("claims_name_the_user"),
+        Obeyed("a_token_is_signed_in_a_way_that_is_asked_for"),
         "A way in which tokens may be signed, to be given for each: RS256 (the only one without this flag), RS384, RS512, ES256 to ES512, PS256 to PS512.",
     ),
     flag(
         "oidc-ca-file",
         Oidc,
         Text(|o| &mut o.oidc_ca_file),
-        Obeyed("tokens_of_an_issuer_are_verified_here"),
+        Obeyed("the_authorities_of_an_issuer_are_followed"),
         "The PEM file with the authorities that vouch for the issuer's server; without it the system's.",
     ),
     flag(
