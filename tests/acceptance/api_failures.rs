@@ -7,7 +7,7 @@ use testkit::{
     certs::Authority,
     client::{Client, Request, Response, Version},
     upstream::{Reply, Upstream},
-    wait::{wait_for, wait_until},
+    wait::{in_time, wait_for, wait_until},
 };
 use tokio::task::JoinSet;
 
@@ -259,6 +259,29 @@ async fn forged_tokens_starve_nobody() {
     }
     assert_eq!(scene.api.counts().0, 1 + 8, "calls about tokens that nobody knows");
     drop(flood);
+}
+
+/// A lookup goes on when its caller leaves, and holds the token: what anybody can make up is bounded in bytes too.
+#[tokio::test]
+async fn long_forged_tokens_fill_no_memory() {
+    // Of 48 KiB each: 42 of them have room in 2 MiB.
+    const SENT: usize = 60;
+    const TOO_MANY: usize = SENT - 42;
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    assert_status(&scene.get(&proxy, "/known", ALICE).await, 200);
+    scene.api.fail(Kind::TokenReview, Fault::HangBeforeHead);
+    let client = scene.connect(Version::H2, &proxy).await;
+    let mut flood = JoinSet::new();
+    for index in 0..SENT {
+        let (http2, token) = (client.http2().clone(), format!("{index:048}").repeat(1024));
+        flood.spawn(async move { http2.send(&Request::get("/").bearer(&token)).await.unwrap() });
+    }
+    for _ in 0..TOO_MANY {
+        assert_unavailable(&in_time("an answer", flood.join_next()).await.unwrap().unwrap());
+    }
+    assert_status(&scene.get(&proxy, "/new", ALICE).await, 200);
+    assert!(flood.try_join_next().is_none(), "the others wait for the API server");
 }
 
 #[tokio::test]

@@ -22,8 +22,9 @@ const PIECE: usize = 4096;
 /// becomes good is soon believed.
 pub(super) const REJECTED: u32 = 1024;
 const REJECTED_TTL: Duration = Duration::from_secs(10);
-/// Lookups of tokens that were never seen valid, under way at a time: they go on when their callers leave.
-const UNKNOWN_LOOKUPS: usize = 1024;
+/// KiB of tokens that were never seen valid, in lookups under way: they go on when their callers leave. Each counts for
+/// two at least, so that there are no more than 1024 of them.
+const UNKNOWN_KIB: usize = 2048;
 
 /// Authenticates by bearer token, as `k8s.io/apiserver/pkg/authentication/request/bearertoken`, with the API server's
 /// TokenReview.
@@ -56,7 +57,7 @@ impl Bearer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let reviews = Cached::new(USERS, REJECTED, clock);
-        Self { api, audiences: audiences.into(), ttl, keys, reviews, unknown: Arc::new(Semaphore::new(UNKNOWN_LOOKUPS)), metrics }
+        Self { api, audiences: audiences.into(), ttl, keys, reviews, unknown: Arc::new(Semaphore::new(UNKNOWN_KIB)), metrics }
     }
 
     pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
@@ -97,7 +98,7 @@ impl Bearer {
         let lane = if self.reviews.remembers(key) { Lane::Known } else { Lane::UnknownToken };
         let place = match lane {
             Lane::Known => Ok(None),
-            Lane::UnknownToken => Arc::clone(&self.unknown).try_acquire_owned().map(Some).map_err(|_| ApiError::Busy),
+            Lane::UnknownToken => Arc::clone(&self.unknown).try_acquire_many_owned(kib(token)).map(Some).map_err(|_| ApiError::Busy),
         };
         let (api, audiences, metrics, ttl) = (Arc::clone(&self.api), Arc::clone(&self.audiences), Arc::clone(&self.metrics), self.ttl);
         let token = token.to_owned();
@@ -130,6 +131,11 @@ pub(super) fn credential(headers: &HeaderMap) -> Credential<'_> {
         (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Credential::Token(token),
         _ => Credential::None,
     }
+}
+
+/// The token's share of [`UNKNOWN_KIB`].
+fn kib(token: &str) -> u32 {
+    u32::try_from(token.len().div_ceil(1024).max(2)).unwrap_or(u32::MAX)
 }
 
 /// The user's share of the shelf: most have one piece, those with thousands of groups many.
@@ -172,6 +178,13 @@ mod tests {
         {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value"))]);
             assert_eq!(credential(&headers), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_token_has_more_of_the_room_for_unknown_ones() {
+        for (bytes, share) in [(0, 2), (2048, 2), (2049, 3), (64 * 1024, 64)] {
+            assert_eq!(kib(&"x".repeat(bytes)), share);
         }
     }
 
