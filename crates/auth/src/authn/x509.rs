@@ -10,8 +10,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{authn::subject, clock::Clock};
 
-/// Chains whose verification is remembered.
+/// Chains whose verification is remembered, and as many that do not verify.
 const MEMO: usize = 1024;
+/// In seconds: how long a chain counts for bad in which a certificate cannot be read.
+const UNREADABLE: i64 = 10;
 /// A chain that is longer is refused: each certificate in it may cost signature checks.
 const MAX_CERTIFICATES: usize = 10;
 const MAX_CHAIN_BYTES: usize = 64 * 1024;
@@ -21,12 +23,23 @@ const ANY_USAGE: &[usize] = &[2, 5, 29, 37, 0];
 
 /// Authenticates by the client certificate of the connection, as `k8s.io/apiserver/pkg/authentication/request/x509`.
 ///
-/// Each request is judged by the authorities and the clock of its own time; what is remembered of a chain is that its
-/// signatures are good.
+/// Each request is judged by the authorities and the clock of its own time; what is remembered of a chain holds for as
+/// long as it would be found again.
 pub(crate) struct X509 {
     authorities: Arc<Watched<ClientCa>>,
     clock: Arc<dyn Clock>,
-    memo: Cache<[u8; 32], Arc<Verified>>,
+    memo: Memo,
+    /// Apart, so that chains that anybody can make displace none that verifies.
+    refused: Memo,
+}
+
+type Memo = Cache<[u8; 32], Arc<Judged>>;
+
+/// What was found of a chain.
+struct Judged {
+    found: Result<Option<User>, String>,
+    /// When it would be found again.
+    while_at: Validity,
 }
 
 /// What a chain proves while it is valid.
@@ -46,7 +59,7 @@ struct Validity {
 
 impl X509 {
     pub(crate) fn new(authorities: Arc<Watched<ClientCa>>, clock: Arc<dyn Clock>) -> Self {
-        Self { authorities, clock, memo: Cache::new(MEMO) }
+        Self { authorities, clock, memo: Cache::new(MEMO), refused: Cache::new(MEMO) }
     }
 
     /// Whose a presented chain is; `None` when there is none or it names nobody.
@@ -63,17 +76,24 @@ impl X509 {
         let generation = self.authorities.generation();
         let now = self.clock.unix();
         let key = fingerprint(chain, generation);
-        if let Some(known) = self.memo.get(&key).filter(|known| known.valid.holds(now)) {
-            return Ok(known.user.clone());
+        let memos = [&self.memo, &self.refused];
+        if let Some(known) = memos.into_iter().find_map(|memo| memo.get(&key).filter(|known| known.while_at.holds(now))) {
+            return known.found.clone();
         }
-        let verified = verify(leaf, intermediates, &self.authorities.current(), now)
-            .map_err(|why| format!("the client certificate X509SHA256={} does not verify: {why}", subject::sha256(leaf)))?;
-        let user = verified.user.clone();
+        let ca = self.authorities.current();
+        let (memo, judged) = match verify(leaf, intermediates, &ca, now) {
+            Ok(Verified { user, valid }) => (&self.memo, Judged { found: Ok(user), while_at: valid }),
+            Err(why) => {
+                let why = format!("the client certificate X509SHA256={} does not verify: {why}", subject::sha256(leaf));
+                (&self.refused, Judged { found: Err(why), while_at: unchanged(chain, &ca, now) })
+            }
+        };
+        let found = judged.found.clone();
         // Certificates that are valid at no common time verify all the same when they are of no use to the path.
-        if verified.valid.holds(now) {
-            self.memo.insert(key, Arc::new(verified));
+        if judged.while_at.holds(now) {
+            memo.insert(key, Arc::new(judged));
         }
-        Ok(user)
+        found
     }
 }
 
@@ -88,10 +108,31 @@ impl Validity {
         Self { from: self.from.max(other.from), until: self.until.min(other.until) }
     }
 
+    /// The time around this one in which what is valid stays so, and what is not too.
+    fn around(self, now: i64) -> Self {
+        if now < self.from {
+            Self { from: i64::MIN, until: self.from - 1 }
+        } else if now > self.until {
+            Self { from: self.until + 1, until: i64::MAX }
+        } else {
+            self
+        }
+    }
+
     fn of(certificate: &X509Certificate<'_>) -> Self {
         let validity = certificate.validity();
         Self { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() }
     }
+}
+
+/// How long a chain that does not verify now never will: until a certificate, or an authority, begins or ends.
+fn unchanged(chain: &[CertificateDer<'_>], ca: &ClientCa, now: i64) -> Validity {
+    let presented = chain.iter().map(|certificate| match X509Certificate::from_der(certificate) {
+        Ok((_, certificate)) => Validity::of(&certificate).around(now),
+        Err(_) => Validity { from: now, until: now + UNREADABLE },
+    });
+    let anchors = ca.anchors.iter().map(|anchor| Validity { from: anchor.not_before, until: anchor.not_after }.around(now));
+    presented.chain(anchors).fold(Validity::ALWAYS, Validity::and)
 }
 
 fn verify(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], ca: &ClientCa, now: i64) -> Result<Verified, String> {

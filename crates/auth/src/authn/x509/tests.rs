@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, slice};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject;
@@ -202,6 +202,44 @@ fn nothing_that_is_remembered_outlives_its_authority() {
     assert!(fixture.name(&[&old]).is_none() && fixture.name(&[&new]).is_some());
     fixture.trust_instead(&[&first, &second]);
     assert!(fixture.name(&[&old]).is_some() && fixture.name(&[&new]).is_some());
+}
+
+#[test]
+fn a_chain_that_does_not_verify_is_verified_again_when_it_may() {
+    let root = Holder::root("root", |params| valid(params, NOW + 100, NOW + 1000));
+    let (soon, stranger) =
+        (root.client("soon", |params| valid(params, NOW + 50, NOW + DAY)), Holder::root("root", |_| {}).client("x", |_| {}));
+    let fixture = Fixture::trusting(&[&root]);
+    let found =
+        |chain: &[CertificateDer<'_>]| fixture.x509.refused.get(&fingerprint(chain, fixture.authorities.generation())).expect("remembered");
+    // Its own beginning, then that of its authority, then that one's end.
+    for (seconds, is_valid) in [(0, false), (49, false), (50, false), (99, false), (100, true), (1000, true), (1001, false)] {
+        fixture.clock.turn(seconds);
+        for _ in 0..2 {
+            assert_eq!(fixture.name(&[&soon]).is_some(), is_valid, "after {seconds} s");
+        }
+        fixture.clock.turn(-seconds);
+    }
+    fixture.clock.turn(1001);
+    let known = found(slice::from_ref(&soon.der));
+    assert!(fixture.name(&[&soon]).is_none() && Arc::ptr_eq(&known, &found(slice::from_ref(&soon.der))), "nor after it was good");
+    fixture.clock.turn(-1001);
+    let garbage = CertificateDer::from(vec![0x30; 16]);
+    for chain in [vec![stranger.der.clone()], vec![stranger.der.clone(), garbage]] {
+        let first = fixture.x509.authenticate(&chain);
+        let known = found(&chain);
+        assert!(first.is_err() && fixture.x509.authenticate(&chain) == first);
+        assert!(Arc::ptr_eq(&known, &found(&chain)), "it is not verified for each request");
+        fixture.clock.turn(UNREADABLE + 1);
+        assert!(fixture.x509.authenticate(&chain) == first);
+        assert_eq!(Arc::ptr_eq(&known, &found(&chain)), chain.len() == 1, "of what cannot be read nobody knows how long it holds");
+        fixture.clock.turn(-UNREADABLE - 1);
+    }
+    for _ in 0..2 {
+        let made_up = Holder::root("root", |_| {}).client("x", |_| {});
+        assert!(fixture.name(&[&made_up]).is_none());
+    }
+    assert_eq!((fixture.x509.memo.len(), fixture.x509.refused.len()), (1, 5), "chains that anybody can make are apart");
 }
 
 #[test]
