@@ -8,8 +8,9 @@ use std::{
 use testkit::{
     client::{Client, Request, Version},
     process::{Proxy, binary, free_port},
-    upstream::Reply,
+    upstream::{Reply, Upstream},
     wait::{Latch, in_time, wait_until},
+    wire::Body,
 };
 use tokio::net::TcpStream;
 
@@ -102,6 +103,72 @@ async fn a_slow_head_is_cut() {
     // HTTP/2 without its preface.
     let mut silent = scene.authority.tls().alpn(&["h2"]).connect(proxy.secure()).await.unwrap();
     soon("the end of a silent HTTP/2 client", silent.closed()).await;
+}
+
+/// Once the upstream has answered, silence is the business of the two ends.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_waited_for_until_the_answer() {
+    let answer = Reply::head(200, &[("Transfer-Encoding", "chunked")]).send("1\r\na\r\n");
+    let upstream = Upstream::start_raw(move |mut session| {
+        let answer = answer.clone();
+        async move {
+            while let Some(head) = session.read_head().await {
+                session.record(head.clone(), Body::default());
+                if head.word(1) == "/answers" {
+                    session.answer(answer.clone()).await;
+                }
+                while session.wire.read_chunk().await.is_ok_and(|chunk| !chunk.is_empty()) {}
+                let _ = session.wire.read_trailers().await;
+                session
+                    .wire
+                    .send(if head.word(1) == "/answers" { "0\r\n\r\n" } else { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" })
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    let scene = Scene::around(upstream.await).await;
+    let h2c = Upstream::start_http2(None, |_| Reply::ok("")).await;
+    let proxy = scene.proxy(&["--read-body-timeout=300ms"]).await;
+    let to_h2c = scene
+        .proxy(&["--read-body-timeout=300ms".to_owned(), "--upstream-force-h2c".to_owned(), format!("--upstream={}", h2c.url())])
+        .await;
+    for version in BOTH {
+        for (proxy, sent) in [(&proxy, false), (&proxy, true), (&to_h2c, false), (&to_h2c, true)] {
+            let mut client = scene.connect(version, proxy).await;
+            let mut exchange = client.open(&Request::new("POST", "/silent").bearer(ALICE).streaming()).await.unwrap();
+            if sent {
+                assert!(exchange.send("a beginning").await);
+            }
+            assert_eq!(soon("the end of waiting", exchange.head()).await.unwrap().0, 408, "{version:?} {sent}");
+            if version == Version::H1 {
+                soon("the end of the connection", client.closed()).await;
+            }
+        }
+        // It comes slowly, and arrives.
+        let mut client = scene.connect(version, &proxy).await;
+        let mut exchange = client.open(&Request::new("POST", "/slow").bearer(ALICE).streaming()).await.unwrap();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(700) {
+            assert!(exchange.send("piece").await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        exchange.finish().await;
+        assert_status(&soon("the answer", exchange.rest()).await.unwrap(), 200);
+        // The answer has begun: whoever asks later is cut off before.
+        let mut client = scene.connect(version, &proxy).await;
+        let mut quiet = client.open(&Request::new("POST", "/answers").bearer(ALICE).streaming()).await.unwrap();
+        assert_eq!(soon("the head", quiet.head()).await.unwrap().0, 200);
+        for _ in 0..2 {
+            let mut later = scene.connect(version, &proxy).await;
+            let mut silent = later.open(&Request::new("POST", "/silent").bearer(ALICE).streaming()).await.unwrap();
+            assert_eq!(soon("the end of waiting", silent.head()).await.unwrap().0, 408);
+        }
+        assert_eq!(soon("the piece", quiet.next()).await.unwrap().as_deref(), Some(&b"a"[..]));
+        quiet.finish().await;
+        assert_eq!(soon("the end", quiet.next()).await.unwrap(), None);
+    }
+    assert_eq!(h2c.requests().iter().filter(|received| received.body.complete).count(), 0);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use testkit::{
 };
 use tokio::net::TcpStream;
 
-use crate::scene::{ALICE, Scene, assert_status};
+use crate::scene::{ALICE, BOB, FORGED, MALLORY, Scene, assert_status};
 
 #[tokio::test]
 async fn listeners_take_every_form_of_address() {
@@ -50,14 +50,39 @@ async fn an_insecure_listener_alone_is_enough() {
 }
 
 #[tokio::test]
-async fn the_insecure_listener_speaks_no_http2() {
+async fn the_insecure_listener_speaks_http2_to_those_who_begin_with_it() {
     let scene = Scene::new().await;
     let proxy = scene.proxy(&["--insecure-listen-address=127.0.0.1:0"]).await;
-    let mut prior_knowledge = Client::connect_plain(proxy.insecure()).await;
+    let client = Client::connect_h2c(proxy.insecure()).await;
+    for (token, status) in [(ALICE, 200), (MALLORY, 403), (FORGED, 401), (BOB, 200)] {
+        let response = client.http2().send(&Request::post("/h2c", "body").bearer(token)).await.unwrap();
+        assert_status(&response, status);
+    }
+    assert_status(&client.http2().send(&Request::get("/h2c")).await.unwrap(), 401);
+    let received = scene.upstream.take_requests();
+    assert_eq!(received.len(), 2);
+    assert_eq!(
+        (received[0].target(), received[0].header("host"), received[0].body.content.as_slice()),
+        ("/h2c", Some("proxy.test"), &b"body"[..])
+    );
+    // What is no preface is a request of HTTP/1.
+    let mut client = Client::connect_plain(proxy.insecure()).await;
+    client.wire().send("P").await.unwrap();
+    client.wire().send(format!("UT /h1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ALICE}\r\nContent-Length: 0\r\n\r\n")).await.unwrap();
+    assert_eq!(client.wire().read_head().await.unwrap().unwrap().word(1), "200");
+    assert_eq!(scene.upstream.take_requests().remove(0).target(), "/h1");
+
+    let disabled = scene.proxy(&["--insecure-listen-address=127.0.0.1:0", "--http2-disable"]).await;
+    let mut prior_knowledge = Client::connect_plain(disabled.insecure()).await;
     prior_knowledge.wire().send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let answer = prior_knowledge.wire().read_to_end().await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 505"), "{answer:?}");
+}
 
+#[tokio::test]
+async fn an_offer_to_switch_to_h2c_is_no_more_than_an_offer() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy(&["--insecure-listen-address=127.0.0.1:0"]).await;
     // An offer to switch is an offer: the request is served in the version it came in.
     let mut upgrade = Client::connect_plain(proxy.insecure()).await;
     let request = Request::get("/").bearer(ALICE);

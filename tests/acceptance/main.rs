@@ -12,6 +12,7 @@ mod drain;
 mod endpoints;
 mod forwarding;
 mod headers;
+mod http2_upstream;
 mod limits;
 mod listeners;
 mod no_cluster;

@@ -189,15 +189,6 @@ async fn what_must_be_given_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_supported_yet_is_refused_by_name() {
-    let scene = Scene::new().await;
-    for flag in ["--upstream-force-h2c"] {
-        let name = flag.split('=').next().unwrap();
-        assert_refused(&scene.run(&[flag]).await, &[&[name, "not supported yet"]]);
-    }
-}
-
-#[tokio::test]
 async fn all_that_is_wrong_with_a_start_is_said_at_once() {
     let scene = Scene::new().await;
     let missing = scene.path("missing").display().to_string();

@@ -78,6 +78,25 @@ pub(crate) fn groups() -> Vec<Group> {
     ]);
     let over_tls = || vec![Case::answered("over TLS", "headers"), Case::get_by("over TLS, forbidden", "mallory", "/answer")];
     vec![
+        Group::new("answers by h2c", &["--upstream={h2c-upstream}", "--upstream-force-h2c"], by_http2(&cases)),
+        Group::new(
+            "an upstream that offers HTTP/2",
+            &["--upstream={h2-upstream}", "--upstream-ca-file={folder}/serving-ca.crt"],
+            ["status 204", "headers", "chunked", "events", "to the end", "hop by hop", "many fields", "set cookies", "text"]
+                .map(|reply| Case::answered(reply, reply))
+                .into_iter()
+                .chain([
+                    Case::new("a body", "POST", "/answer").bearer("alice").body("x"),
+                    Case::answered("trailers", "trailers").http2(),
+                    Case::answered("early hints", "early hints").differs_in(Version::H1, "interim-http2", &["interim", "interim link"]),
+                    Case::get_by("an upgrade", "alice", "/answer")
+                        .header("Connection", "Upgrade")
+                        .header("Upgrade", "websocket")
+                        .header("X-Reply", "tunnel")
+                        .http1(),
+                ])
+                .collect(),
+        ),
         Group::new("answers", &[], cases),
         Group::new(
             "upstream is dead",
@@ -94,4 +113,17 @@ pub(crate) fn groups() -> Vec<Group> {
         Group::new("upstream by plain HTTP that speaks TLS", &["--upstream={plain-tls-upstream}"], over_tls()),
         Group::new("a CA for an upstream without TLS", &["--upstream-ca-file={folder}/serving-ca.crt"], over_tls()),
     ]
+}
+
+/// The cases for an upstream of HTTP/2, in which some end otherwise.
+fn by_http2(cases: &[Case]) -> Vec<Case> {
+    const OTHERWISE: &[&str] = &["unmodified with a length", "continue", "reset"];
+    let mut cases: Vec<Case> = cases.iter().filter(|case| !OTHERWISE.contains(&case.name)).cloned().collect();
+    cases.extend([
+        Case::answered("unmodified with a length", "unmodified with a length")
+            .differs("unmodified-http2", &["status", "body", "answer etag"]),
+        Case::answered("continue", "continue"),
+        Case::answered("reset", "reset"),
+    ]);
+    cases
 }

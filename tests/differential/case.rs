@@ -174,13 +174,17 @@ impl Case {
     }
 
     pub(crate) fn on(self, listener: Listener) -> Self {
-        let versions = if listener == Listener::Insecure { HTTP1 } else { self.versions };
-        Self { listener, versions, ..self }
+        Self { listener, ..self }
     }
 
     /// In HTTP/1.1 alone.
     pub(crate) fn http1(self) -> Self {
         Self { versions: HTTP1, ..self }
+    }
+
+    /// In HTTP/2 alone.
+    pub(crate) fn http2(self) -> Self {
+        Self { versions: &[Version::H2], ..self }
     }
 
     /// Fails reviews of one kind meanwhile.

@@ -116,5 +116,32 @@ pub(crate) fn groups() -> Vec<Group> {
         Case::raw_by_alice("a GET with a length", "GET /forward HTTP/1.1", "Content-Length: 0\r\n\r\n"),
         Case::raw_by_alice("a GET with a body", "GET /forward HTTP/1.1", "Content-Length: 3\r\n\r\nabc"),
     ];
-    vec![Group::new("forwarding", &[], cases)]
+    vec![
+        Group::new("forwarding by h2c", &["--upstream={h2c-upstream}", "--upstream-force-h2c"], by_http2(&cases)),
+        Group::new("forwarding", &[], cases),
+    ]
+}
+
+/// The cases for an upstream of HTTP/2, in which some end otherwise.
+fn by_http2(cases: &[Case]) -> Vec<Case> {
+    let by = |name| Case::get_by(name, "alice", "/forward");
+    const OTHERWISE: &[&str] = &[
+        // The Go program waits for ever.
+        "an announced trailer and no body",
+        "cookies",
+        "an upgrade to another protocol",
+        "an upgrade to a choice",
+        "an upgrade to h2c",
+    ];
+    let mut cases: Vec<Case> = cases.iter().filter(|case| !OTHERWISE.contains(&case.name)).cloned().collect();
+    cases.extend([
+        by("cookies").header("Cookie", "a=1").header("Cookie", "b=2"),
+        by("an upgrade to h2c")
+            .header("Connection", "Upgrade, HTTP2-Settings")
+            .header("Upgrade", "h2c")
+            .header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")
+            .http1()
+            .differs("h2c-upgrade-by-h2c", &["status", "body", "forwarded", "answer content-type"]),
+    ]);
+    cases
 }

@@ -1,3 +1,5 @@
+use testkit::client::Version;
+
 use crate::case::{
     Case, Group,
     Listener::{Endpoints, Insecure, Secure},
@@ -23,6 +25,7 @@ pub(crate) fn groups() -> Vec<Group> {
             .header("Connection", "Upgrade, HTTP2-Settings")
             .header("Upgrade", "h2c")
             .header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")
+            .http1()
             .on(Insecure)
             .differs(
                 "h2c-upgrade",
@@ -36,7 +39,12 @@ pub(crate) fn groups() -> Vec<Group> {
                     "upstream upgrade",
                 ],
             ),
-        Case::raw("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").on(Insecure),
+        Case::get_by("HTTP/2 without asking", "alice", "/l").times(3).on(Insecure),
+        Case::answered("trailers by HTTP/2 without asking", "trailers").on(Insecure).differs_in(
+            Version::H1,
+            "response-trailers",
+            &["trailer x-sum"],
+        ),
     ]);
     let endpoints = ["/healthz", "/", "/healthz/", "/healthz/x", "/nothing"];
     const MORE: &[&str] = &["status", "body", "answer x-content-type-options"];
@@ -62,6 +70,17 @@ pub(crate) fn groups() -> Vec<Group> {
         Group::new("endpoints", &["--auth-header-fields-enabled"], [usual(Secure), own].concat()).listeners(&[Secure, Endpoints]),
         Group::new("endpoints without HTTP/2", &["--http2-disable"], vec![Case::get("/healthz", "/healthz").on(Endpoints)])
             .listeners(&[Secure, Endpoints]),
+        Group::new(
+            "insecure without HTTP/2",
+            &["--http2-disable"],
+            vec![
+                Case::raw("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+                    .on(Insecure)
+                    .differs("bad-request", &["status", "body", "answer connection"]),
+                Case::get_by("HTTP/1.1", "alice", "/l").http1().on(Insecure),
+            ],
+        )
+        .listeners(&[Insecure]),
         Group::new("self-signed", &["--tls-cert-file=-", "--tls-private-key-file=-"], usual(Secure)),
     ]
 }

@@ -46,6 +46,7 @@ const OWN_FLAGS: &[&str] = &[
     "output",
     "path",
     "rbac-manifests",
+    "read-body-timeout",
     "read-header-timeout",
     "reviews",
     "shutdown-grace",

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) api: Api,
     upstream: Upstream,
     tls_upstream: Upstream,
+    h2c_upstream: Upstream,
+    h2_upstream: Upstream,
     issuer: Issuer,
     issued: Vec<(&'static str, String)>,
     clients: Authority,
@@ -101,6 +103,7 @@ impl World {
         let (serving, clients) = (Authority::new("serving"), Authority::new("clients"));
         let folder = tempfile::tempdir().unwrap();
         let tls_upstream = Upstream::start_tls(&serving.server(), replies::reply).await;
+        let h2_upstream = Upstream::start_http2(Some(&serving.server()), replies::reply).await;
         let api = Api::start().await;
         api.rule(|spec| match spec["user"].as_str().unwrap_or_default() {
             "mallory" => Verdict::NoOpinion,
@@ -120,6 +123,8 @@ impl World {
             issuer,
             upstream: Upstream::start(replies::reply).await,
             tls_upstream,
+            h2c_upstream: Upstream::start_http2(None, replies::reply).await,
+            h2_upstream,
             strangers: Authority::new("strangers"),
             folder,
             exchanges: AtomicUsize::new(0),
@@ -144,6 +149,8 @@ impl World {
     pub(crate) fn fill(&self, flag: &str) -> String {
         flag.replace("{upstream}", &self.upstream.url())
             .replace("{tls-upstream}", &self.tls_upstream.url())
+            .replace("{h2c-upstream}", &self.h2c_upstream.url())
+            .replace("{h2-upstream}", &self.h2_upstream.url())
             .replace("{plain-tls-upstream}", &self.tls_upstream.url().replace("https://", "http://"))
             .replace("{dead}", &format!("http://127.0.0.1:{}", free_port()))
             .replace("{issuer}", &self.issuer.url())
@@ -218,6 +225,7 @@ impl World {
         self.api.forget();
         self.take_forwarded();
         let client = match case.listener {
+            Listener::Insecure if version == Version::H2 => Ok(Client::connect_h2c(proxy.insecure()).await),
             Listener::Insecure => Ok(Client::connect_plain(proxy.insecure()).await),
             Listener::Secure => Client::try_connect(version, proxy.secure(), tls).await,
             Listener::Endpoints => Client::try_connect(version, proxy.endpoints(), tls).await,
@@ -254,7 +262,7 @@ impl World {
     }
 
     fn take_forwarded(&self) -> Vec<Received> {
-        [self.upstream.take_requests(), self.tls_upstream.take_requests()].concat()
+        [&self.upstream, &self.tls_upstream, &self.h2c_upstream, &self.h2_upstream].map(Upstream::take_requests).concat()
     }
 
     /// A client's pair of this kind, by a name of its own.

@@ -42,8 +42,6 @@ enum Standing {
     Obeyed(#[cfg_attr(not(test), expect(dead_code, reason = "for docs/flags.md, which a test writes"))] &'static str),
     /// It is accepted without effect, and a warning names it.
     Warned,
-    /// It is refused by name until it can be obeyed: leaving it out of account could let somebody in.
-    Refused,
 }
 
 /// What the command line says, each value of its flag's type and none checked against another.
@@ -63,10 +61,12 @@ pub(crate) struct Options {
     pub(crate) max_header_bytes: u32,
     pub(crate) tls_handshake_timeout: GoDuration,
     pub(crate) read_header_timeout: GoDuration,
+    pub(crate) read_body_timeout: GoDuration,
     pub(crate) idle_timeout: GoDuration,
     pub(crate) shutdown_grace: GoDuration,
     pub(crate) upstream: String,
     pub(crate) upstream_ca_file: String,
+    pub(crate) upstream_force_h2c: bool,
     pub(crate) upstream_client_cert_file: String,
     pub(crate) upstream_client_key_file: String,
     pub(crate) client_ca_file: String,
@@ -188,7 +188,6 @@ impl CommandLine {
         }
         let is_used = || flag.field.inert().is_none_or(|default| value != default);
         match flag.standing {
-            Standing::Refused if is_used() => self.errors.push(format!("{name} is not supported yet")),
             Standing::Warned if is_used() && !self.ignored.contains(&flag.name) => self.ignored.push(flag.name),
             _ => {}
         }
@@ -271,14 +270,13 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let line = read(&["--nope", "--http2-max-size=-1", "--upstream-force-h2c", "here", "--tls-reload-interval=5"]);
+        let line = read(&["--nope", "--http2-max-size=-1", "here", "--tls-reload-interval=5"]);
         assert_eq!(
             line.errors,
             [
                 "unknown flag: --nope",
                 "unexpected argument \"here\": everything is said by flags, and a boolean's value follows `=`",
                 "--http2-max-size: invalid value \"-1\": it must be a whole number from 0 to 4294967295",
-                "--upstream-force-h2c is not supported yet",
                 "--tls-reload-interval: missing unit in duration \"5\": write 30s, 1m30s or the like",
             ]
         );
@@ -294,12 +292,6 @@ mod tests {
         assert_eq!(read(&["--as=alice"]).errors, ["--as is a flag of `kube-rbac-proxy explain`"]);
         assert_eq!(read(&["explain", "--strict"]).errors, ["--strict is a flag of `kube-rbac-proxy check`"]);
         assert_eq!(read(&["check", "--strict"]).errors, [""; 0]);
-    }
-
-    #[test]
-    fn what_is_refused_may_be_given_without_effect() {
-        let line = read(&["--upstream-force-h2c=false"]);
-        assert_eq!((line.errors, line.ignored), (vec![], vec![]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use kube_api::Api;
 use observe::{LogSettings, Metrics};
 use proxy::{
     Drain, DrainTrigger, Endpoints, ManagedHeaders, Road,
-    upstream::{Upstream, client_config},
+    upstream::{Speech, Upstream, client_config},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -99,7 +99,8 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         false => None,
     };
     let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);
-    let upstream = Upstream::new(settings.upstream.address.clone(), tls.map(Arc::new), managed);
+    let speech = Speech { tls, http2_only: settings.upstream.http2_only, silence: settings.upstream.silence };
+    let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
     Ok(Handlers { road: Arc::new(Road { gate, upstream, metrics: Arc::clone(metrics) }), endpoints: Arc::new(endpoints) })
 }

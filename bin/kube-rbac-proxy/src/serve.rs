@@ -8,7 +8,7 @@ use auth::RequestGate;
 use futures_util::future::join_all;
 use go_compat::{ListenAddress, ListenHost};
 use observe::Metrics;
-use proxy::{Drain, DrainTrigger, Endpoints, Http2, Listener, Road, Server, ServerTls, server_config};
+use proxy::{Drain, DrainTrigger, Endpoints, Listener, Road, Server, ServerTls, server_config};
 
 use crate::{files::Files, settings::Settings};
 
@@ -51,10 +51,8 @@ pub(crate) async fn bind(settings: &Settings, files: &Files, drain: Drain, metri
     if !errors.is_empty() {
         return Err(errors);
     }
-    // Not announced when HTTP/2 is disabled.
-    let http2 = settings.http2.unwrap_or(Http2 { max_concurrent_streams: 1, max_size: 16_384 });
     let (endpoints, road) = bound.into_iter().partition(|listener| listener.name == ENDPOINTS);
-    Ok(Serving { server: Server { limits: settings.limits, http2, metrics: Arc::clone(metrics), drain }, road, endpoints })
+    Ok(Serving { server: Server { limits: settings.limits, http2: settings.http2, metrics: Arc::clone(metrics), drain }, road, endpoints })
 }
 
 impl Serving {

@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 use crate::Limits;
 
 /// How long a connection may still send a request once the drain has begun: its first, or one that crossed the goodbye.
-const LAST_CALL: Duration = Duration::from_secs(1);
+pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What a connection is waiting for, and therefore until when. Nothing about a user.
 #[derive(Debug)]
@@ -59,8 +59,9 @@ enum State {
 }
 
 impl Activity {
-    pub(crate) fn new(protocol: Protocol) -> Arc<Self> {
-        Arc::new(Self { protocol, state: Mutex::new(State::Fresh { since: Instant::now() }), connection: AtomicWaker::new() })
+    /// A connection that nothing was received on since this moment.
+    pub(crate) fn new(protocol: Protocol, since: Instant) -> Arc<Self> {
+        Arc::new(Self { protocol, state: Mutex::new(State::Fresh { since }), connection: AtomicWaker::new() })
     }
 
     /// Bytes came from the client.
@@ -132,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_must_be_complete_in_time_however_its_bytes_drip() {
-        let activity = Activity::new(Protocol::Http1);
+        let activity = Activity::new(Protocol::Http1, Instant::now());
         tokio::time::advance(Duration::from_secs(4)).await;
         activity.received();
         assert_eq!(remaining(&activity), Some((Duration::from_secs(6), TooLong::Head)));
@@ -143,7 +144,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_has_no_deadline_and_idleness_begins_after_the_last() {
-        let activity = Activity::new(Protocol::Http2);
+        let activity = Activity::new(Protocol::Http2, Instant::now());
         activity.received();
         let (first, second) = (activity.begin(), activity.begin());
         drop(first);
@@ -155,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_next_head_on_a_kept_connection_has_its_own_deadline() {
-        let activity = Activity::new(Protocol::Http1);
+        let activity = Activity::new(Protocol::Http1, Instant::now());
         drop(activity.begin());
         tokio::time::advance(Duration::from_secs(89)).await;
         activity.received();
@@ -164,14 +165,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_sent_nothing_does_not_hold_up_the_drain() {
-        let activity = Activity::new(Protocol::Http1);
+        let activity = Activity::new(Protocol::Http1, Instant::now());
         let drain = Instant::now();
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Head)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_does_not_hold_up_the_drain() {
-        let activity = Activity::new(Protocol::Http2);
+        let activity = Activity::new(Protocol::Http2, Instant::now());
         drop(activity.begin());
         let drain = Instant::now() + Duration::from_secs(7);
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Idle)));

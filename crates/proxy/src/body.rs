@@ -7,7 +7,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 
-use crate::{activity::InFlight, upstream::UpstreamBody};
+use crate::{
+    activity::InFlight,
+    upstream::{BodyError, UpstreamBody},
+};
 
 /// The body of a response to a client.
 #[derive(Debug)]
@@ -56,9 +59,9 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.is_bare {
             return Poll::Ready(None);
         }

@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    Body, Client, Handler, Server, ServerTls,
+    Body, Client, Handler, Http2, Server, ServerTls,
     activity::{Activity, Protocol, TooLong},
     interim::Interim,
+    preface::{self, Opened},
     road::MAX_FIELDS,
     tunnel::{Switch, Tunnel},
     wire::Wire,
@@ -43,7 +44,12 @@ pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, addres
     }
     let Some(tls) = tls else {
         let peer = Peer { address, chain: Arc::default() };
-        return http1(server, stream, peer, handler).await;
+        let Some(settings) = &server.http2 else { return http1(server, Opened::new(stream), peer, handler).await };
+        return match preface::tell(server, stream).await {
+            Ok((Protocol::Http2, opened)) => http2(server, settings, opened, peer, handler).await,
+            Ok((Protocol::Http1, opened)) => http1(server, opened, peer, handler).await,
+            Err(error) => tracing::debug!(peer = %address, %error, "Connection broke"),
+        };
     };
     let handshake = tls.acceptor().accept_with(stream, |session| session.set_buffer_limit(Some(BUFFER)));
     let stream = match timeout(server.limits.handshake, handshake).await {
@@ -56,18 +62,18 @@ pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, addres
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
     let peer = Peer { address, chain: chain.into() };
-    match session.alpn_protocol() {
-        Some(b"h2") => http2(server, stream, peer, handler).await,
-        _ => http1(server, stream, peer, handler).await,
+    match (session.alpn_protocol(), &server.http2) {
+        (Some(b"h2"), Some(settings)) => http2(server, settings, Opened::new(stream), peer, handler).await,
+        _ => http1(server, Opened::new(stream), peer, handler).await,
     }
 }
 
-async fn http1<S, H>(server: &Server, stream: S, peer: Peer, handler: Arc<H>)
+async fn http1<S, H>(server: &Server, opened: Opened<S>, peer: Peer, handler: Arc<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let activity = Activity::new(Protocol::Http1);
+    let activity = Activity::new(Protocol::Http1, opened.since);
     let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -78,7 +84,7 @@ where
     let address = peer.address;
     let interim = Interim::default();
     let switch = Switch::default();
-    let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity), interim.clone()));
+    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), interim.clone()));
     let service = service_fn(|mut request: Request<Incoming>| {
         let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
         let client = hyper::upgrade::on(&mut request);
@@ -99,24 +105,24 @@ where
     }
 }
 
-async fn http2<S, H>(server: &Server, stream: S, peer: Peer, handler: Arc<H>)
+async fn http2<S, H>(server: &Server, settings: &Http2, opened: Opened<S>, peer: Peer, handler: Arc<H>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let activity = Activity::new(Protocol::Http2);
-    let size = server.http2.max_size;
+    let activity = Activity::new(Protocol::Http2, opened.since);
+    let size = settings.max_size;
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(server.http2.max_concurrent_streams)
+        .max_concurrent_streams(settings.max_concurrent_streams)
         .max_frame_size(frame_size(size, server.limits.head_bytes))
         .initial_stream_window_size(size)
         .initial_connection_window_size(CONNECTION_WINDOW.max(size))
         .max_send_buf_size(BUFFER)
         .max_header_list_size(u32::try_from(server.limits.head_bytes).unwrap_or(u32::MAX));
     let address = peer.address;
-    let io = TokioIo::new(Wire::new(stream, Arc::clone(&activity), Interim::default()));
+    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Interim::default()));
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
         respond(request, Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted))

@@ -136,6 +136,12 @@ pub(crate) fn frame(headers: &mut HeaderMap, method: &Method, is_empty: bool) {
     }
 }
 
+/// Whether it is a call of gRPC, in which either side may be silent for as long as it likes.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()?.strip_prefix("application/grpc"));
+    kind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
 /// Lower case, and `-` for `_`.
 fn fold(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")

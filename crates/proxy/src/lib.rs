@@ -11,6 +11,7 @@ mod endpoints;
 mod headers;
 mod interim;
 mod listen;
+mod preface;
 mod road;
 mod server;
 mod tls;

@@ -32,8 +32,8 @@ pub struct Client {
 pub struct Server {
     /// What a client may cost.
     pub limits: Limits,
-    /// HTTP/2's own settings.
-    pub http2: Http2,
+    /// HTTP/2's own settings; `None`: it is not spoken.
+    pub http2: Option<Http2>,
     /// Counts connections.
     pub metrics: Arc<Metrics>,
     /// Ends them.
@@ -69,7 +69,7 @@ pub struct Listener {
     pub name: &'static str,
     /// Accepts.
     pub socket: TcpListener,
-    /// `None`: cleartext HTTP/1.
+    /// `None`: in cleartext.
     pub tls: Option<ServerTls>,
 }
 

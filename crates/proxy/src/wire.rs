@@ -5,13 +5,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{activity::Activity, interim::Interim};
+use crate::{activity::Activity, interim::Interim, preface::Opened};
 
 /// A client's connection: tells its [`Activity`] when bytes arrive, and writes what waits in its [`Interim`].
 pub(crate) struct Wire<S> {
     stream: S,
+    /// Was read to know the protocol, and is to be read again.
+    first: Bytes,
     activity: Arc<Activity>,
     interim: Interim,
     /// Of an informational response whose writing has begun.
@@ -19,8 +22,8 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(stream: S, activity: Arc<Activity>, interim: Interim) -> Self {
-        Self { stream, activity, interim, unwritten: Vec::new() }
+    pub(crate) fn new(opened: Opened<S>, activity: Arc<Activity>, interim: Interim) -> Self {
+        Self { stream: opened.stream, first: opened.first, activity, interim, unwritten: Vec::new() }
     }
 }
 
@@ -50,6 +53,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // The library waits for the upstream by reading; a broken connection shows itself there too.
         let _ = self.poll_interim(cx);
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(self.first.get(..length).unwrap_or_default());
+            self.first.advance(length);
+            self.activity.received();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {

@@ -105,6 +105,13 @@ impl Client {
         Self { inner: Inner::H1(Wire::new(tcp)), agreed: None }
     }
 
+    /// Connects in cleartext, and speaks HTTP/2 without asking.
+    pub async fn connect_h2c(address: SocketAddr) -> Self {
+        let tcp = TcpStream::connect(address).await.expect("the listener accepts");
+        tcp.set_nodelay(true).expect("TCP_NODELAY can be set");
+        Self { inner: Inner::H2(Http2::new(Wire::new(tcp)).await.expect("a greeting")), agreed: None }
+    }
+
     /// What the TLS handshake agreed on.
     pub fn agreed(&self) -> &Agreed {
         self.agreed.as_ref().expect("a TLS connection")

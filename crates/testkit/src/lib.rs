@@ -17,6 +17,8 @@ pub mod certs;
 /// HTTP/1 and HTTP/2 clients behind one face.
 pub mod client;
 pub mod cluster;
+/// HTTP/2 frame by frame.
+pub mod frames;
 /// A fake OpenID Connect issuer.
 pub mod issuer;
 /// Tokens that an issuer signs.
@@ -27,7 +29,7 @@ pub mod policy;
 pub mod process;
 /// TLS that accepts what it should not.
 pub mod tls;
-/// A recording, scripted HTTP/1.1 server.
+/// A recording, scripted server.
 pub mod upstream;
 /// The one way to wait: for a state, with a deadline.
 pub mod wait;

@@ -131,7 +131,7 @@ impl Agreed {
 }
 
 /// A server's side: the pair, HTTP/1.1 only, any client certificate or none.
-pub(crate) fn acceptor(pair: &Pair) -> TlsAcceptor {
+pub(crate) fn acceptor(pair: &Pair, protocols: &[&str]) -> TlsAcceptor {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -139,7 +139,7 @@ pub(crate) fn acceptor(pair: &Pair) -> TlsAcceptor {
         .with_client_cert_verifier(Arc::new(Anything(provider)))
         .with_single_cert(pair.certificates(), pair.private_key())
         .expect("chain and key fit");
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
 }
 

@@ -1,3 +1,4 @@
+mod http2;
 mod reply;
 
 use std::{
@@ -14,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinHandle},
 };
-use tokio_rustls::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::{
     certs::Pair,
@@ -24,12 +25,14 @@ use crate::{
 
 pub use reply::Reply;
 
-/// An HTTP/1.1 server that records each request byte for byte and answers as scripted. Dropping it closes everything.
+/// A server, of HTTP/1.1 unless it says otherwise, that records each request byte for byte and answers as scripted. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
     scheme: &'static str,
     log: Arc<Log>,
+    /// Records the requests of one that speaks HTTP/2.
+    behind: Option<Box<Upstream>>,
     accepting: JoinHandle<()>,
 }
 
@@ -79,7 +82,25 @@ impl Upstream {
 
     /// [`Upstream::start`] over TLS, asking for a client certificate.
     pub async fn start_tls(pair: &Pair, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        Self::launch(Some(pair), scripted(answer)).await
+        Self::launch(Some(tls::acceptor(pair, &["http/1.1"])), scripted(answer)).await
+    }
+
+    /// [`Upstream::start`] that speaks HTTP/2: alone without a pair, and over TLS to those who offer it. Requests are
+    /// recorded as HTTP/1.1 would have them.
+    pub async fn start_http2(pair: Option<&Pair>, answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
+        let behind = {
+            let answer = Arc::clone(&answer);
+            Self::start(move |received| answer(received)).await
+        };
+        let (address, http1) = (behind.address(), scripted(move |received| answer(received)));
+        let serve: Serve = Arc::new(move |session| {
+            let is_http1 = session.wire.stream().tls().is_some_and(|tls| tls.get_ref().1.alpn_protocol() != Some(b"h2"));
+            if is_http1 { http1(session) } else { Box::pin(http2::serve(session, address)) }
+        });
+        let mut upstream = Self::launch(pair.map(|pair| tls::acceptor(pair, &["h2", "http/1.1"])), serve).await;
+        upstream.behind = Some(Box::new(behind));
+        upstream
     }
 
     /// Gives each connection to the function.
@@ -87,12 +108,13 @@ impl Upstream {
         Self::launch(None, Arc::new(move |session| Box::pin(serve(session)))).await
     }
 
-    async fn launch(pair: Option<&Pair>, serve: Serve) -> Self {
+    async fn launch(tls: Option<TlsAcceptor>, serve: Serve) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let log = Arc::new(Log::default());
-        let accepting = tokio::spawn(accept(listener, pair.map(tls::acceptor), Arc::clone(&log), serve));
-        Self { address, scheme: if pair.is_some() { "https" } else { "http" }, log, accepting }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&log), serve));
+        Self { behind: None, address, scheme, log, accepting }
     }
 
     /// Where it listens.
@@ -108,12 +130,12 @@ impl Upstream {
 
     /// What arrived so far, in order of arrival.
     pub fn requests(&self) -> Vec<Received> {
-        lock(&self.log.requests).clone()
+        self.logs().flat_map(|log| lock(&log.requests).clone()).collect()
     }
 
     /// How many requests arrived so far.
     pub fn count(&self) -> usize {
-        lock(&self.log.requests).len()
+        self.logs().map(|log| lock(&log.requests).len()).sum()
     }
 
     /// The only request so far.
@@ -130,7 +152,12 @@ impl Upstream {
 
     /// Forgets the requests so far and returns them.
     pub fn take_requests(&self) -> Vec<Received> {
-        std::mem::take(&mut *lock(&self.log.requests))
+        self.logs().flat_map(|log| std::mem::take(&mut *lock(&log.requests))).collect()
+    }
+
+    /// Of those who speak HTTP/2, and of the others.
+    fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.behind.iter().map(|behind| &*behind.log).chain([&*self.log])
     }
 
     /// How many connections were accepted so far.
@@ -232,7 +259,7 @@ fn scripted(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Serv
     })
 }
 
-async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, log: Arc<Log>, serve: Serve) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, log: Arc<Log>, serve: Serve) {
     loop {
         let (tcp, _) = listener.accept().await.expect("the listener works");
         let connection = log.accepted.fetch_add(1, Ordering::SeqCst) + 1;
@@ -247,7 +274,7 @@ async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, l
     }
 }
 
-async fn open(tcp: TcpStream, tls: Option<tokio_rustls::TlsAcceptor>, connection: usize, log: Opened) -> Option<Session> {
+async fn open(tcp: TcpStream, tls: Option<TlsAcceptor>, connection: usize, log: Opened) -> Option<Session> {
     let _ = tcp.set_nodelay(true);
     let stream = match tls {
         None => Stream::from(tcp),

@@ -195,7 +195,7 @@ fn refused() -> Vec<Start> {
         start("a bad ignored pattern", "--ignore-paths=[]a]"),
         start("allow paths", "--allow-paths=/metrics"),
         start("ignore paths", "--ignore-paths=/healthz,/livez"),
-        start("upstream by h2c", "--upstream-force-h2c").differs_at_all("not-yet"),
+        start("upstream by h2c", "--upstream-force-h2c"),
         start("a certificate for the upstream", "--upstream-client-cert-file={folder}/serving.crt").differs_at_all("upstream-pair"),
         start("a key for the upstream", "--upstream-client-key-file={folder}/serving.key").differs_at_all("upstream-pair"),
         Start::new("OIDC", &["--oidc-issuer=https://127.0.0.1:1", "--oidc-clientID=me"]),

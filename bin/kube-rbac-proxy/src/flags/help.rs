@@ -101,8 +101,7 @@ mod tests {
     fn page() -> String {
         let mut page = String::from(
             "# Flags\n\nEvery flag of kube-rbac-proxy. *Obeyed*: it does what it says, shown by the test named. *Warned*: it is \
-             accepted without\neffect and a warning names it. *Refused*: using it is an error that names it, until it can be \
-             obeyed.\n\nSpelling is pflag's: `--flag=value` or `--flag value`, booleans `--flag` or `--flag=false`, `_` for `-`; \
+             accepted without\neffect and a warning names it.\n\nSpelling is pflag's: `--flag=value` or `--flag value`, booleans `--flag` or `--flag=false`, `_` for `-`; \
              lists are comma-separated\nand each use adds to the list. Durations are Go's: `300ms`, `1m30s`.\n",
         );
         let defaults = Options::default();
@@ -120,7 +119,6 @@ mod tests {
                 let standing = match flag.standing {
                     Standing::Obeyed(test) => format!("obeyed (`{test}`)"),
                     Standing::Warned => "warned".to_owned(),
-                    Standing::Refused => "refused".to_owned(),
                 };
                 page.push_str(&format!("| `{}` | {kind} | {default} | {standing} | {} |\n", flag.spelled(), flag.help.replace('|', "\\|")));
             }

@@ -7,7 +7,7 @@ use super::{
     Section::{
         self, Authentication, Authorization, Check, Explain, Global, Identity, Ignored, Kubernetes, Limits, Oidc, Serving, Upstream,
     },
-    Standing::{self, Obeyed, Refused, Warned},
+    Standing::{self, Obeyed, Warned},
     Version,
     field::Field,
 };
@@ -29,10 +29,12 @@ impl Default for Options {
             max_header_bytes: 64 * 1024,
             tls_handshake_timeout: GoDuration::from_secs(10),
             read_header_timeout: GoDuration::from_secs(10),
+            read_body_timeout: GoDuration::from_secs(300),
             idle_timeout: GoDuration::from_secs(90),
             shutdown_grace: GoDuration::from_secs(30),
             upstream: String::new(),
             upstream_ca_file: String::new(),
+            upstream_force_h2c: false,
             upstream_client_cert_file: String::new(),
             upstream_client_key_file: String::new(),
             client_ca_file: String::new(),
@@ -187,6 +189,13 @@ pub(super) static FLAGS: &[Flag] = &[
         "The longest that a request's head may take to arrive.",
     ),
     flag(
+        "read-body-timeout",
+        Limits,
+        Duration(|o| &mut o.read_body_timeout),
+        Obeyed("a_body_that_does_not_come_is_waited_for_until_the_answer"),
+        "The longest that a client may send nothing of a request's body before the upstream has answered; 0 is no limit. Calls of gRPC over HTTP/2 may be silent.",
+    ),
+    flag(
         "idle-timeout",
         Limits,
         Duration(|o| &mut o.idle_timeout),
@@ -214,7 +223,13 @@ pub(super) static FLAGS: &[Flag] = &[
         Obeyed("an_upstream_over_tls_must_be_vouched_for"),
         "The PEM file with the authorities that vouch for an https upstream; without it those of the system do. Followed while it changes.",
     ),
-    flag("upstream-force-h2c", Upstream, NoBool("false"), Refused, "Speak HTTP/2 in cleartext with the upstream. Not supported yet."),
+    flag(
+        "upstream-force-h2c",
+        Upstream,
+        Bool(|o| &mut o.upstream_force_h2c),
+        Obeyed("an_upstream_that_speaks_http2_alone_is_served"),
+        "Speak HTTP/2 with the upstream without asking it: in cleartext, or over TLS when it is https. An https upstream that offers HTTP/2 gets it without this.",
+    ),
     flag(
         "upstream-client-cert-file",
         Upstream,

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use go_compat::quote;
 use http::{Uri, uri::Scheme};
@@ -13,6 +13,10 @@ pub(crate) struct UpstreamSettings {
     pub(crate) address: Address,
     /// Over TLS.
     pub(crate) secure: bool,
+    /// In HTTP/2, whatever it offers.
+    pub(crate) http2_only: bool,
+    /// How long a client may send nothing of its body before the upstream answers.
+    pub(crate) silence: Option<Duration>,
 }
 
 impl UpstreamSettings {
@@ -38,7 +42,9 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if !secure && !options.upstream_client_cert_file.is_empty() {
         findings.warn("--upstream-client-cert-file is without effect: --upstream is not https");
     }
-    Some(UpstreamSettings { address, secure })
+    let silence = super::time("read-body-timeout", options.read_body_timeout, findings);
+    let silence = (!silence.is_zero()).then_some(silence);
+    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence })
 }
 
 fn parse(text: &str) -> Result<(Address, bool), String> {

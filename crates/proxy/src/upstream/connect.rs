@@ -5,23 +5,29 @@ use std::{
     time::Duration,
 };
 
+use http::uri::Scheme;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
+use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::outgoing::Outgoing;
+use super::{http2::Http2, upload::Upload};
 
 /// As in Go's default transport.
 const DIAL: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A peer that is gone without a word is noticed, as in Go. HTTP/2's own pings are not for that: servers of gRPC take offence
+/// at them.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The most that an upstream's response head may have.
 const HEAD_BYTES: usize = 1024 * 1024;
@@ -31,7 +37,20 @@ const HEAD_FIELDS: usize = 1024;
 pub(super) struct Connector {
     host: String,
     port: u16,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
+    http2_only: bool,
+}
+
+/// A connection in the version that both ends agreed on.
+pub(super) enum Connected {
+    Http1(SendRequest<Upload>),
+    Http2(Arc<Http2>),
+}
+
+/// What is offered to the upstream.
+struct Tls {
+    usual: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
 }
 
 /// Why the upstream cannot be connected to.
@@ -52,24 +71,41 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(host: String, port: u16, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { host, port, tls }
+    pub(super) fn new(host: String, port: u16, tls: Option<ClientConfig>, http2_only: bool) -> Self {
+        let offering = |config: &ClientConfig, protocols: &[&str]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+            Arc::new(config)
+        };
+        let usual: &[&str] = if http2_only { &["h2"] } else { &["h2", "http/1.1"] };
+        let tls = tls.map(|config| Tls { usual: offering(&config, usual), http1: offering(&config, &["http/1.1"]) });
+        Self { host, port, tls, http2_only }
     }
 
     /// Connects to the first address that answers.
-    pub(super) async fn connect(&self) -> Result<SendRequest<Outgoing>, ConnectError> {
+    pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let stream = self.dial().await?;
         let Some(tls) = &self.tls else {
-            return self.handshake(stream).await;
+            return match self.http2_only {
+                true => self.http2(stream, Scheme::HTTP).await,
+                false => self.http1(stream).await.map(Connected::Http1),
+            };
         };
-        let host = || self.host.clone();
-        let name = ServerName::try_from(host()).map_err(|source| ConnectError::Name { host: host(), source })?;
-        let connecting = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
-        let stream = match timeout(HANDSHAKE, connecting).await {
-            Ok(stream) => stream.map_err(|source| ConnectError::Tls { host: host(), source })?,
-            Err(_) => return Err(ConnectError::Tls { host: host(), source: io::ErrorKind::TimedOut.into() }),
-        };
-        self.handshake(stream).await
+        let stream = self.secure(stream, &tls.usual).await?;
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(stream, Scheme::HTTPS).await,
+            None if self.http2_only => self.http2(stream, Scheme::HTTPS).await,
+            _ => self.http1(stream).await.map(Connected::Http1),
+        }
+    }
+
+    /// [`Connector::connect`] in HTTP/1.1, which alone can change to another protocol.
+    pub(super) async fn connect_http1(&self) -> Result<SendRequest<Upload>, ConnectError> {
+        let stream = self.dial().await?;
+        match &self.tls {
+            Some(tls) => self.http1(self.secure(stream, &tls.http1).await?).await,
+            None => self.http1(stream).await,
+        }
     }
 
     async fn dial(&self) -> Result<TcpStream, ConnectError> {
@@ -79,6 +115,8 @@ impl Connector {
                 Ok(Ok(stream)) => {
                     // Without it each small request waits for an acknowledgement; a socket that refuses it still works.
                     let _ = stream.set_nodelay(true);
+                    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
                     return Ok(stream);
                 }
                 Ok(Err(source)) => last = ConnectError::Dial { address, source },
@@ -100,7 +138,16 @@ impl Connector {
         resolved.map(Iterator::collect).map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })
     }
 
-    async fn handshake<S>(&self, stream: S) -> Result<SendRequest<Outgoing>, ConnectError>
+    async fn secure(&self, stream: TcpStream, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, ConnectError> {
+        let host = || self.host.clone();
+        let name = ServerName::try_from(host()).map_err(|source| ConnectError::Name { host: host(), source })?;
+        match timeout(HANDSHAKE, TlsConnector::from(Arc::clone(tls)).connect(name, stream)).await {
+            Ok(stream) => stream.map_err(|source| ConnectError::Tls { host: host(), source }),
+            Err(_) => Err(ConnectError::Tls { host: host(), source: io::ErrorKind::TimedOut.into() }),
+        }
+    }
+
+    async fn http1<S>(&self, stream: S) -> Result<SendRequest<Upload>, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -112,6 +159,14 @@ impl Connector {
             }
         });
         Ok(sender)
+    }
+
+    async fn http2<S>(&self, stream: S, scheme: Scheme) -> Result<Connected, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = Http2::handshake(stream, scheme).await;
+        connection.map(Connected::Http2).map_err(|source| ConnectError::Http { host: self.host.clone(), source })
     }
 }
 

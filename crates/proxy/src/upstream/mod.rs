@@ -2,23 +2,32 @@
 
 mod body;
 mod connect;
+mod http2;
 mod outgoing;
 mod pool;
 mod tls;
+mod upload;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
 
-pub use body::UpstreamBody;
-use outgoing::Outgoing;
-use pool::Pool;
+pub use body::{BodyError, UpstreamBody};
+use pool::{Connection, Pool};
 pub use tls::client_config;
+use tokio::time::sleep;
+use upload::{Fault, Progress, Upload};
 
 use crate::{Client, ManagedHeaders};
+
+/// How often a request that was provably not sent, or not processed, is sent at most.
+const MOST_TRIES: u32 = 4;
+
+/// What an upstream that refuses streams of HTTP/2 is given time by, from the second refusal on.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Where admitted requests go.
 ///
@@ -38,7 +47,19 @@ use crate::{Client, ManagedHeaders};
 pub struct Upstream {
     address: Address,
     managed: ManagedHeaders,
+    silence: Option<Duration>,
     pool: Arc<Pool>,
+}
+
+/// How the upstream is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Speech {
+    /// `None`: in cleartext.
+    pub tls: Option<ClientConfig>,
+    /// HTTP/2 without asking; otherwise HTTP/1.1, or what is agreed on by ALPN.
+    pub http2_only: bool,
+    /// How long a client may send nothing of its body before the upstream answers. `None`: for ever.
+    pub silence: Option<Duration>,
 }
 
 /// The upstream's URL, in parts.
@@ -57,10 +78,10 @@ pub struct Address {
 }
 
 impl Upstream {
-    /// An upstream reached in cleartext, or over TLS when there is a configuration for it.
-    pub fn new(address: Address, tls: Option<Arc<ClientConfig>>, managed: ManagedHeaders) -> Self {
-        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls));
-        Self { address, managed, pool }
+    /// An upstream at an address.
+    pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
+        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, speech.tls, speech.http2_only));
+        Self { address, managed, silence: speech.silence, pool }
     }
 
     /// Sends a request and gives the response, whose body streams. Dropping the future, or the response's body before
@@ -69,9 +90,9 @@ impl Upstream {
     /// # Errors
     ///
     /// The upstream cannot be connected to, breaks the connection before a response, or sends what is no response: the
-    /// client sees 502. The client's body breaks off or is none: it sees 400.
+    /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
-        let request = outgoing::request(&self.address, &self.managed, permit, client, body)?;
+        let request = outgoing::request(&self.address, &self.managed, permit, client, body, self.silence)?;
         let asked = request.headers().get(header::UPGRADE).cloned();
         let mut response = self.exchange(request, asked.is_some()).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -85,23 +106,50 @@ impl Upstream {
         Ok(response)
     }
 
-    async fn exchange(&self, mut request: Request<Outgoing>, is_upgrade: bool) -> Result<Response<UpstreamBody>, Refusal> {
+    async fn exchange(&self, mut request: Request<Upload>, is_upgrade: bool) -> Result<Response<UpstreamBody>, Refusal> {
+        let mut tries = 0;
         loop {
+            tries += 1;
+            let progress = request.body().progress();
             let connection = match is_upgrade {
                 true => self.pool.open().await,
                 false => self.pool.take().await,
             };
-            let mut connection = connection.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))?;
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(response.map(|body| UpstreamBody::new(body, connection))),
-                Err(mut failed) => match failed.take_message() {
-                    // Provably not sent: the kept connection had ended.
-                    Some(unsent) if connection.reused => request = unsent,
-                    _ => return Err(failure(failed.error())),
+            match connection.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))? {
+                Connection::Http1(mut connection) => match connection.sender.try_send_request(request).await {
+                    Ok(response) => return Ok(answered(response, &progress, Connection::Http1(connection))),
+                    Err(mut failed) => match failed.take_message() {
+                        // Provably not sent: the kept connection had ended.
+                        Some(unsent) if connection.reused => request = unsent,
+                        _ => return Err(failure(failed.error(), &progress)),
+                    },
                 },
+                Connection::Http2(stream) => {
+                    let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
+                    let extensions = request.extensions().clone();
+                    stream.translate(&mut request)?;
+                    let failed = match stream.send(request).await {
+                        Ok(response) => return Ok(answered(response, &progress, Connection::Http2(stream))),
+                        Err(failed) => failed,
+                    };
+                    let again = (failed.is_unprocessed && tries < MOST_TRIES).then(|| progress.again()).flatten();
+                    let Some(body) = again else { return Err(failure(&failed.error, &progress)) };
+                    drop(stream);
+                    request = Request::new(body);
+                    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+                    *request.extensions_mut() = extensions;
+                    if tries > 1 {
+                        sleep(BREATH * tries).await;
+                    }
+                }
             }
         }
     }
+}
+
+fn answered(response: Response<Incoming>, progress: &Progress, connection: Connection) -> Response<UpstreamBody> {
+    progress.answered();
+    UpstreamBody::of(response, connection)
 }
 
 /// The answer that ends HTTP on both connections. What the upstream's connection has become is among its extensions.
@@ -138,8 +186,13 @@ fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The upstream failed, or it was the client's own body that did.
-fn failure(error: &hyper::Error) -> Refusal {
-    let reason = if error.is_user() { Reason::BadRequest } else { Reason::UpstreamFailed };
+fn failure(error: &hyper::Error, progress: &Progress) -> Refusal {
+    let reason = match progress.fault() {
+        Some(Fault::Slow) => Reason::BodyTooSlow,
+        Some(Fault::Broken) => Reason::BadRequest,
+        None if error.is_user() => Reason::BadRequest,
+        None => Reason::UpstreamFailed,
+    };
     match std::error::Error::source(error) {
         Some(source) => Refusal::because(reason, format_args!("{error}: {source}")),
         None => Refusal::because(reason, error),

@@ -1,45 +1,22 @@
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use request::{CanonicalRequest, Permit, Reason, Refusal};
-use tokio::{
-    sync::oneshot,
-    time::{Sleep, sleep},
+use tokio::sync::oneshot;
+
+use super::{
+    Address,
+    upload::{Hold, Upload},
 };
-
-use super::Address;
 use crate::{Client, ManagedHeaders, headers, interim::Interim};
-
-/// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
-const CONTINUE: Duration = Duration::from_secs(1);
 
 /// What a client may change to: the tunnels of browsers, and those of kubectl.
 const TUNNELS: [&str; 2] = ["websocket", "SPDY/3.1"];
-
-/// The body of a request on its way upstream: streamed, and without its trailers, in which a client could send
-/// headers that nobody looked at.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    body: Incoming,
-    /// Until it is over, the body is not read, and so the client is not told to send it.
-    hold: Option<Hold>,
-}
-
-/// Waits for the upstream's `100 Continue`, for a while.
-#[derive(Debug)]
-struct Hold {
-    continued: Option<oneshot::Receiver<()>>,
-    until: Pin<Box<Sleep>>,
-}
 
 /// Writes the request that goes upstream. The order matters: what the client said about its connection goes first,
 /// then what it may not say at all; what this program says about the user comes last and nothing removes it.
@@ -49,7 +26,8 @@ pub(super) fn request(
     permit: Permit,
     client: &Client,
     body: Incoming,
-) -> Result<Request<Outgoing>, Refusal> {
+    silence: Option<Duration>,
+) -> Result<Request<Upload>, Refusal> {
     let (mut request, grant) = permit.into_parts();
     let mut headers = request.take_headers();
     let upgrade = upgrade(&request, &headers, &body)?;
@@ -74,10 +52,12 @@ pub(super) fn request(
         headers.insert(name, value);
     }
     let (hold, release) = match headers.get(header::EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        true => Hold::new(),
+        true => Some(Hold::new()).unzip(),
         false => (None, None),
     };
-    let mut outgoing = Request::new(Outgoing { body, hold });
+    let is_http2 = request.version() == Version::HTTP_2;
+    let silence = silence.filter(|_| !(is_http2 && headers::is_grpc(&headers)));
+    let mut outgoing = Request::new(Upload::new(body, is_http2, silence, hold));
     *outgoing.method_mut() = request.method().clone();
     *outgoing.uri_mut() = target(address, &request)?;
     *outgoing.headers_mut() = headers;
@@ -86,7 +66,7 @@ pub(super) fn request(
 }
 
 /// Lets informational responses release a held body and pass on to the client.
-fn pass_informational(outgoing: &mut Request<Outgoing>, interim: Option<Interim>, release: Option<oneshot::Sender<()>>) {
+fn pass_informational(outgoing: &mut Request<Upload>, interim: Option<Interim>, release: Option<oneshot::Sender<()>>) {
     let release = Mutex::new(release);
     hyper::ext::on_informational(outgoing, move |response| {
         if response.status() == StatusCode::CONTINUE {
@@ -149,53 +129,6 @@ fn target(address: &Address, request: &CanonicalRequest) -> Result<Uri, Refusal>
 fn climbs(path: &str) -> bool {
     let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
     path.split(['/', '\\']).any(|segment| segment.split(';').next() == Some(".."))
-}
-
-impl Hold {
-    fn new() -> (Option<Self>, Option<oneshot::Sender<()>>) {
-        let (release, continued) = oneshot::channel();
-        (Some(Self { continued: Some(continued), until: Box::pin(sleep(CONTINUE)) }), Some(release))
-    }
-}
-
-impl Future for Hold {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(continued) = &mut self.continued {
-            match Pin::new(continued).poll(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(()),
-                // The final response is there, and nobody asked for the body.
-                Poll::Ready(Err(_)) => self.continued = None,
-                Poll::Pending => {}
-            }
-        }
-        self.until.as_mut().poll(cx)
-    }
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(hold) = &mut self.hold {
-            ready!(Pin::new(hold).poll(cx));
-            self.hold = None;
-        }
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) if frame.is_trailers() => Poll::Ready(None),
-            frame => Poll::Ready(frame),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -8,8 +8,9 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    connect::{ConnectError, Connector},
-    outgoing::Outgoing,
+    connect::{ConnectError, Connected, Connector},
+    http2::{Http2, Stream},
+    upload::Upload,
 };
 
 /// How long an idle connection is kept; as in Go's default transport.
@@ -18,16 +19,26 @@ const KEEP: Duration = Duration::from_secs(90);
 /// How many idle connections are kept. Go keeps two for a host and reconnects for every further concurrent request.
 const MAX_IDLE: usize = 100;
 
-/// Connections to the upstream, those in use counted by nobody and those idle kept for the next request.
+/// Connections to the upstream: those of HTTP/1.1 counted by nobody while in use, and kept for the next request; those of
+/// HTTP/2 shared, as many as the upstream's limit of streams makes necessary.
 pub(super) struct Pool {
     connector: Connector,
     /// The one used last is used first; the oldest is at the front.
     idle: Mutex<Vec<Idle>>,
+    /// The first that has a place is used, so that the last ones become idle.
+    shared: Mutex<Vec<Arc<Http2>>>,
 }
 
-/// A connection that takes one request.
-pub(crate) struct Connection {
-    pub(super) sender: SendRequest<Outgoing>,
+/// What takes one request.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Http1(Http1),
+    Http2(Stream),
+}
+
+/// A connection of HTTP/1.1, for one request at a time.
+pub(crate) struct Http1 {
+    pub(super) sender: SendRequest<Upload>,
     /// It served a request before, so it may have ended unnoticed.
     pub(super) reused: bool,
     /// It asks for another protocol, so it carries nothing of anybody else, whatever is answered.
@@ -36,32 +47,57 @@ pub(crate) struct Connection {
 }
 
 struct Idle {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<Upload>,
     since: Instant,
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
-        let pool = Arc::new(Self { connector, idle: Mutex::default() });
+        let pool = Arc::new(Self { connector, idle: Mutex::default(), shared: Mutex::default() });
         tokio::spawn(Self::close_the_old(Arc::downgrade(&pool)));
         pool
     }
 
     pub(super) async fn take(self: &Arc<Self>) -> Result<Connection, ConnectError> {
-        let (sender, reused) = match self.take_idle() {
-            Some(sender) => (sender, true),
-            None => (self.connector.connect().await?, false),
-        };
-        Ok(Connection { sender, reused, single: false, pool: Arc::clone(self) })
+        if let Some(stream) = self.shared().iter().find_map(Http2::share) {
+            return Ok(Connection::Http2(stream));
+        }
+        if let Some(sender) = self.take_idle() {
+            return Ok(Connection::Http1(self.http1(sender, true, false)));
+        }
+        Ok(match self.connector.connect().await? {
+            Connected::Http1(sender) => Connection::Http1(self.http1(sender, false, false)),
+            Connected::Http2(connection) => Connection::Http2(self.join(connection)),
+        })
     }
 
-    /// A new connection, for one request.
+    /// A new connection of HTTP/1.1, for one request.
     pub(super) async fn open(self: &Arc<Self>) -> Result<Connection, ConnectError> {
-        let sender = self.connector.connect().await?;
-        Ok(Connection { sender, reused: false, single: true, pool: Arc::clone(self) })
+        let sender = self.connector.connect_http1().await?;
+        Ok(Connection::Http1(self.http1(sender, false, true)))
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Outgoing>> {
+    fn http1(self: &Arc<Self>, sender: SendRequest<Upload>, reused: bool, single: bool) -> Http1 {
+        Http1 { sender, reused, single, pool: Arc::clone(self) }
+    }
+
+    /// A place on a connection that is there by now, or on this one.
+    fn join(&self, connection: Arc<Http2>) -> Stream {
+        let mut shared = self.shared();
+        shared.retain(|connection| connection.is_of_use(KEEP));
+        if let Some(stream) = shared.iter().find_map(Http2::share) {
+            return stream;
+        }
+        let stream = Stream::new(&connection);
+        shared.push(connection);
+        stream
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Vec<Arc<Http2>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Upload>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(Idle { sender, since }) = idle.pop() {
             if sender.is_ready() && since.elapsed() < KEEP {
@@ -71,7 +107,7 @@ impl Pool {
         None
     }
 
-    fn put(&self, sender: SendRequest<Outgoing>) {
+    fn put(&self, sender: SendRequest<Upload>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
             idle.push(Idle { sender, since: Instant::now() });
@@ -86,11 +122,13 @@ impl Pool {
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
+            drop(idle);
+            pool.shared().retain(|connection| connection.is_of_use(KEEP));
         }
     }
 }
 
-impl Connection {
+impl Http1 {
     /// Keeps the connection for another request, once its response has been read to the end.
     pub(super) fn keep(self) {
         let Self { mut sender, pool, single, .. } = self;
@@ -114,8 +152,14 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http1").field("reused", &self.reused).finish_non_exhaustive()
     }
 }

@@ -25,7 +25,7 @@ pub fn client_config(
             builder.with_root_certificates(roots)
         }
     };
-    let mut config = match pair {
+    Ok(match pair {
         Some(pair) => {
             let mut config = builder.with_client_cert_resolver(Arc::new(TodaysPair(pair)));
             // A resumed session would still be that of the certificate before.
@@ -33,7 +33,5 @@ pub fn client_config(
             config
         }
         None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    })
 }

@@ -1,0 +1,153 @@
+use std::{
+    error::Error,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response, Uri, header, uri::Authority, uri::Scheme};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use request::{Reason, Refusal};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::upload::Upload;
+
+/// Bytes that an upstream may send of one response before its client reads any.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// As in Go, no bound of its own: a client that does not read must not hold up those who share the connection.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// Bytes of a request's body that wait for an upstream that does not read.
+const BUFFER: usize = 64 * 1024;
+
+/// The most that an upstream's response head may have; announced to it.
+const HEAD_BYTES: u32 = 512 * 1024;
+
+/// A connection to the upstream that many requests share.
+pub(super) struct Http2 {
+    sender: SendRequest<Upload>,
+    scheme: Scheme,
+    /// Asks the connection how many requests the upstream takes at a time.
+    most: Box<dyn Fn() -> usize + Send + Sync>,
+    usage: Mutex<Usage>,
+}
+
+/// One request's place on a connection.
+pub(crate) struct Stream(Arc<Http2>);
+
+/// Why there is no response.
+pub(super) struct Failed {
+    pub(super) error: hyper::Error,
+    /// The upstream provably did nothing with the request.
+    pub(super) is_unprocessed: bool,
+}
+
+struct Usage {
+    requests: usize,
+    /// The number changed last.
+    since: Instant,
+}
+
+impl Http2 {
+    pub(super) async fn handshake<S>(stream: S, scheme: Scheme) -> hyper::Result<Arc<Self>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(BUFFER)
+            .max_header_list_size(HEAD_BYTES);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        let connection = Arc::new(Mutex::new(Some(connection)));
+        let driven = Arc::clone(&connection);
+        tokio::spawn(async move {
+            let ended = poll_fn(|cx| {
+                let mut driven = lock(&driven);
+                let Some(connection) = driven.as_mut() else { return Poll::Ready(Ok(())) };
+                let ended = ready!(Pin::new(connection).poll(cx));
+                // Gives back what waits to be sent.
+                *driven = None;
+                Poll::Ready(ended)
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "Upstream connection broke");
+            }
+        });
+        let most = Box::new(move || lock(&connection).as_ref().map_or(0, |connection| connection.current_max_send_streams()));
+        Ok(Arc::new(Self { sender, scheme, most, usage: Mutex::new(Usage { requests: 0, since: Instant::now() }) }))
+    }
+
+    /// A place for a request, if the upstream takes one more here.
+    pub(super) fn share(self: &Arc<Self>) -> Option<Stream> {
+        let is_free = !self.sender.is_closed() && lock(&self.usage).requests < (self.most)();
+        is_free.then(|| Stream::new(self))
+    }
+
+    /// Whether it carries something, or did so a moment ago.
+    pub(super) fn is_of_use(&self, keep: Duration) -> bool {
+        let usage = lock(&self.usage);
+        !self.sender.is_closed() && (usage.requests > 0 || usage.since.elapsed() < keep)
+    }
+}
+
+impl Stream {
+    /// A place for a request, whether the upstream takes it now or later.
+    pub(super) fn new(connection: &Arc<Http2>) -> Self {
+        let mut usage = lock(&connection.usage);
+        *usage = Usage { requests: usage.requests + 1, since: Instant::now() };
+        Self(Arc::clone(connection))
+    }
+
+    /// Writes a request of HTTP/1.1 as one of HTTP/2: the host is no field, and neither is what speaks for a connection.
+    pub(super) fn translate(&self, request: &mut Request<Upload>) -> Result<(), Refusal> {
+        let bad = |error: http::Error| Refusal::because(Reason::BadRequest, error);
+        let headers: &mut HeaderMap = request.headers_mut();
+        headers.remove(header::TRANSFER_ENCODING);
+        let host = headers.remove(header::HOST);
+        let authority = Authority::try_from(host.as_ref().map_or(&[][..], |host| host.as_bytes()));
+        let mut parts = request.uri().clone().into_parts();
+        parts.scheme = Some(self.0.scheme.clone());
+        parts.authority = Some(authority.map_err(|error| bad(error.into()))?);
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| bad(error.into()))?;
+        // The library lets no `100 Continue` through. The upstream's is for this program, which has the body sent at once.
+        request.body_mut().release();
+        Ok(())
+    }
+
+    pub(super) async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, Failed> {
+        let mut sender = self.0.sender.clone();
+        sender.try_send_request(request).await.map_err(|mut failed| {
+            let is_unprocessed = failed.take_message().is_some() || is_unprocessed(failed.error());
+            Failed { error: failed.into_error(), is_unprocessed }
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut usage = lock(&self.0.usage);
+        *usage = Usage { requests: usage.requests.saturating_sub(1), since: Instant::now() };
+    }
+}
+
+/// RFC 9113 section 8.7: a stream that is refused, or that is behind the last one of a GOAWAY, was not looked at.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
