@@ -86,6 +86,10 @@ async fn a_slow_head_is_cut() {
         client.wire().send(bytes).await.unwrap();
         soon("the end of the slow head", client.wire().closed()).await;
     }
+    // And half of what would be HTTP/2.
+    let mut client = Client::connect_plain(proxy.insecure()).await;
+    client.wire().send("PRI * HTTP/2.0\r\n").await.unwrap();
+    soon("the end of half a preface", client.wire().closed()).await;
     // The second head on a connection, dripping.
     let mut client = scene.connect(Version::H1, &proxy).await;
     assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);

@@ -21,6 +21,7 @@ mod oidc_hostile;
 mod oidc_issuer;
 mod program;
 mod raw_http2;
+mod real_clients;
 mod rewrites;
 mod scene;
 mod secrets;

@@ -20,6 +20,10 @@ pub enum Part {
     KubeRbacProxyGo,
     /// npm's OpenID Connect issuer.
     OidcProvider,
+    /// Servers and clients of gRPC and of WebSocket that are not ours.
+    Peers,
+    /// Debian's `curl`.
+    Curl,
     /// Debian's `prometheus`.
     Prometheus,
     /// Debian's `prometheus-node-exporter`.
@@ -45,8 +49,8 @@ impl Part {
                 Some(assets) => self.in_assets(Path::new(&assets)),
                 None => self.built(),
             },
-            Self::KubeRbacProxyGo | Self::OidcProvider => self.built(),
-            Self::Prometheus | Self::NodeExporter => self.installed(),
+            Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers => self.built(),
+            Self::Curl | Self::Prometheus | Self::NodeExporter => self.installed(),
         }
     }
 
@@ -58,6 +62,8 @@ impl Part {
             Self::KubeControllerManager => &["kube-controller-manager"],
             Self::KubeRbacProxyGo => &["kube-rbac-proxy-go"],
             Self::OidcProvider => &["oidc-provider"],
+            Self::Peers => &["peers"],
+            Self::Curl => &["curl"],
             Self::Prometheus => &["prometheus"],
             Self::NodeExporter => &["prometheus-node-exporter", "node_exporter"],
         }

@@ -29,8 +29,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// at them.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The most that an upstream's response head may have.
-const HEAD_BYTES: usize = 1024 * 1024;
+/// The most that an upstream's response head may have; what the HTTP library buffers at most.
+pub(super) const HEAD_BYTES: u32 = 400 * 1024;
 const HEAD_FIELDS: usize = 1024;
 
 /// Opens connections to the upstream.
@@ -151,7 +151,8 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let handshake = http1::Builder::new().max_header_size(HEAD_BYTES).max_headers(HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
+        let handshake =
+            http1::Builder::new().max_header_size(HEAD_BYTES as usize).max_headers(HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|source| ConnectError::Http { host: self.host.clone(), source })?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {

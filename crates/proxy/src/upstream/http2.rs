@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::upload::Upload;
+use super::{connect::HEAD_BYTES, upload::Upload};
 
 /// Bytes that an upstream may send of one response before its client reads any.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -29,9 +29,6 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// Bytes of a request's body that wait for an upstream that does not read.
 const BUFFER: usize = 64 * 1024;
-
-/// The most that an upstream's response head may have; announced to it.
-const HEAD_BYTES: u32 = 512 * 1024;
 
 /// A connection to the upstream that many requests share.
 pub(super) struct Http2 {

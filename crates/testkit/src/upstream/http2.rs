@@ -38,7 +38,7 @@ async fn exchange(request: Request<Incoming>, behind: SocketAddr) -> Result<Resp
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let (mut sender, connection) =
-        http1::Builder::new().max_headers(1024).handshake(TokioIo::new(TcpStream::connect(behind).await?)).await?;
+        http1::Builder::new().max_headers(2048).max_buf_size(4 << 20).handshake(TokioIo::new(TcpStream::connect(behind).await?)).await?;
     tokio::spawn(connection);
     let mut response = sender.send_request(Request::from_parts(head, body)).await?;
     *response.version_mut() = Version::HTTP_2;
