@@ -68,6 +68,8 @@ struct Opened(Arc<Log>);
 struct Log {
     requests: Mutex<Vec<Received>>,
     accepted: AtomicUsize,
+    /// Of each TLS connection, what its client presented.
+    certificates: Mutex<Vec<Option<Vec<u8>>>>,
     open: AtomicUsize,
     sessions: Mutex<Vec<AbortHandle>>,
 }
@@ -163,6 +165,11 @@ impl Upstream {
     /// How many connections were accepted so far.
     pub fn connections(&self) -> usize {
         self.log.accepted.load(Ordering::SeqCst)
+    }
+
+    /// The certificate (DER) that the client of the last connection presented.
+    pub fn last_certificate(&self) -> Option<Vec<u8>> {
+        lock(&self.log.certificates).last().cloned().flatten()
     }
 
     /// How many connections are open now.
@@ -281,6 +288,7 @@ async fn open(tcp: TcpStream, tls: Option<TlsAcceptor>, connection: usize, log: 
         Some(acceptor) => Stream::from(TlsStream::Server(acceptor.accept(tcp).await.ok()?)),
     };
     let certificate = stream.tls().and_then(|tls| tls.get_ref().1.peer_certificates()?.first().map(|leaf| leaf.to_vec()));
+    lock(&log.0.certificates).push(certificate.clone());
     Some(Session { wire: Wire::new(stream), connection, certificate, log })
 }
 

@@ -82,6 +82,10 @@ impl Connector {
         Self { host, port, tls, http2_only }
     }
 
+    pub(super) fn http2_only(&self) -> bool {
+        self.http2_only
+    }
+
     /// Connects to the first address that answers.
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let stream = self.dial().await?;

@@ -1,11 +1,14 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{
     connect::{ConnectError, Connected, Connector},
@@ -15,6 +18,9 @@ use super::{
 
 /// How long an idle connection is kept; as in Go's default transport.
 const KEEP: Duration = Duration::from_secs(90);
+
+/// How long a request waits for a connection that another has begun to make, rather than for one of its own.
+const TURN: Duration = Duration::from_secs(1);
 
 /// How many idle connections are kept. Go keeps two for a host and reconnects for every further concurrent request.
 const MAX_IDLE: usize = 100;
@@ -27,6 +33,9 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// The first that has a place is used, so that the last ones become idle.
     shared: Mutex<Vec<Arc<Http2>>>,
+    /// Whether the next connection is likely to be one of HTTP/2, which is worth waiting for.
+    is_shared: AtomicBool,
+    dialling: tokio::sync::Mutex<()>,
 }
 
 /// What takes one request.
@@ -53,21 +62,35 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
-        let pool = Arc::new(Self { connector, idle: Mutex::default(), shared: Mutex::default() });
+        let is_shared = AtomicBool::new(connector.http2_only());
+        let pool = Arc::new(Self { connector, idle: Mutex::default(), shared: Mutex::default(), is_shared, dialling: Default::default() });
         tokio::spawn(Self::close_the_old(Arc::downgrade(&pool)));
         pool
     }
 
     pub(super) async fn take(self: &Arc<Self>) -> Result<Connection, ConnectError> {
-        if let Some(stream) = self.shared().iter().find_map(Http2::share) {
+        if let Some(stream) = self.share() {
             return Ok(Connection::Http2(stream));
         }
         if let Some(sender) = self.take_idle() {
             return Ok(Connection::Http1(self.http1(sender, true, false)));
         }
-        Ok(match self.connector.connect().await? {
+        let turn = match self.is_shared.load(Ordering::Relaxed) {
+            true => timeout(TURN, self.dialling.lock()).await.ok(),
+            false => None,
+        };
+        if let Some(stream) = self.share() {
+            return Ok(Connection::Http2(stream));
+        }
+        let connected = self.connector.connect().await?;
+        self.is_shared.store(matches!(connected, Connected::Http2(_)), Ordering::Relaxed);
+        Ok(match connected {
             Connected::Http1(sender) => Connection::Http1(self.http1(sender, false, false)),
-            Connected::Http2(connection) => Connection::Http2(self.join(connection)),
+            Connected::Http2(connection) => {
+                let stream = self.join(connection);
+                drop(turn);
+                Connection::Http2(stream)
+            }
         })
     }
 
@@ -79,6 +102,10 @@ impl Pool {
 
     fn http1(self: &Arc<Self>, sender: SendRequest<Upload>, reused: bool, single: bool) -> Http1 {
         Http1 { sender, reused, single, pool: Arc::clone(self) }
+    }
+
+    fn share(&self) -> Option<Stream> {
+        self.shared().iter().find_map(Http2::share)
     }
 
     /// A place on a connection that is there by now, or on this one.
