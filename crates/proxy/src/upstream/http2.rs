@@ -30,6 +30,10 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 /// Bytes of a request's body that wait for an upstream that does not read.
 const BUFFER: usize = 64 * 1024;
 
+/// How long a connection may owe every answer before it gets no more requests. Its end may be gone without a word, and pings,
+/// which would tell, are an offence to servers of gRPC.
+const OWED: Duration = Duration::from_secs(30);
+
 /// A connection to the upstream that many requests share.
 pub(super) struct Http2 {
     sender: SendRequest<Upload>,
@@ -49,10 +53,13 @@ pub(super) struct Failed {
     pub(super) is_unprocessed: bool,
 }
 
+#[derive(Debug)]
 struct Usage {
     requests: usize,
     /// The number changed last.
     since: Instant,
+    /// The first request behind the last answer.
+    owed_since: Option<Instant>,
 }
 
 impl Http2 {
@@ -83,12 +90,12 @@ impl Http2 {
             }
         });
         let most = Box::new(move || lock(&connection).as_ref().map_or(0, |connection| connection.current_max_send_streams()));
-        Ok(Arc::new(Self { sender, scheme, most, usage: Mutex::new(Usage { requests: 0, since: Instant::now() }) }))
+        Ok(Arc::new(Self { sender, scheme, most, usage: Mutex::new(Usage::new(Instant::now())) }))
     }
 
     /// A place for a request, if the upstream takes one more here.
     pub(super) fn share(self: &Arc<Self>) -> Option<Stream> {
-        let is_free = !self.sender.is_closed() && lock(&self.usage).requests < (self.most)();
+        let is_free = !self.sender.is_closed() && lock(&self.usage).has_room((self.most)(), Instant::now());
         is_free.then(|| Stream::new(self))
     }
 
@@ -102,8 +109,7 @@ impl Http2 {
 impl Stream {
     /// A place for a request, whether the upstream takes it now or later.
     pub(super) fn new(connection: &Arc<Http2>) -> Self {
-        let mut usage = lock(&connection.usage);
-        *usage = Usage { requests: usage.requests + 1, since: Instant::now() };
+        lock(&connection.usage).begin(Instant::now());
         Self(Arc::clone(connection))
     }
 
@@ -125,17 +131,38 @@ impl Stream {
 
     pub(super) async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, Failed> {
         let mut sender = self.0.sender.clone();
-        sender.try_send_request(request).await.map_err(|mut failed| {
+        let response = sender.try_send_request(request).await.map_err(|mut failed| {
             let is_unprocessed = failed.take_message().is_some() || is_unprocessed(failed.error());
             Failed { error: failed.into_error(), is_unprocessed }
-        })
+        })?;
+        lock(&self.0.usage).owed_since = None;
+        Ok(response)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut usage = lock(&self.0.usage);
-        *usage = Usage { requests: usage.requests.saturating_sub(1), since: Instant::now() };
+        lock(&self.0.usage).end(Instant::now());
+    }
+}
+
+impl Usage {
+    fn new(now: Instant) -> Self {
+        Self { requests: 0, since: now, owed_since: None }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        (self.requests, self.since) = (self.requests + 1, now);
+        // Who gives up leaves it as it is: a dead end is found by those who do.
+        self.owed_since.get_or_insert(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        (self.requests, self.since) = (self.requests.saturating_sub(1), now);
+    }
+
+    fn has_room(&self, most: usize, now: Instant) -> bool {
+        self.requests < most && self.owed_since.is_none_or(|since| now - since < OWED)
     }
 }
 
@@ -147,4 +174,26 @@ fn is_unprocessed(error: &hyper::Error) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_owes_every_answer_gets_no_more_requests() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut usage = Usage::new(begin);
+        assert!(usage.has_room(1, at(100)), "nothing was asked");
+        usage.begin(at(100));
+        assert!(!usage.has_room(1, at(100)) && usage.has_room(2, at(129)));
+        // Its clients give up one after the other.
+        usage.end(at(110));
+        usage.begin(at(120));
+        usage.end(at(125));
+        assert!(usage.has_room(2, at(129)) && !usage.has_room(2, at(130)));
+        usage.owed_since = None;
+        assert!(usage.has_room(2, at(130)), "it answers after all");
+    }
 }
