@@ -6,6 +6,7 @@ use std::{fs, path::Path, process::Command};
 use serde_json::{Value, json};
 use testkit::{
     certs::Authority,
+    client::{Request, Version},
     cluster::{self, Cluster, TokenRequest},
     issuer::Issuer,
     jwt::SigningKey,
@@ -76,6 +77,21 @@ async fn the_example_of_oidc_does_what_its_readme_says() {
     example.keep_promises(&proxy, 1).await;
     example.variables[0].1 = token(json!(["others"]));
     assert_eq!(example.status(&proxy, "curl -k -H \"Authorization: Bearer $id_token\" https://localhost:8443/metrics").await, "403");
+}
+
+#[tokio::test]
+async fn the_example_of_grpc_calls_what_its_role_allows() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let example = Example::apply(&cluster, "grpc", &[]).await;
+    let service = Upstream::start_http2(None, |_| Reply::new(200, &[("Content-Type", "application/grpc")], "an answer")).await;
+    let proxy = example.run(&[("http://127.0.0.1:50051/", &format!("{}/", service.url()))]).await;
+    let token = &example.variables[0].1;
+    let mut client = example.scene.connect(Version::H2, &proxy).await;
+    for (path, status) in [("/helloworld.Greeter/SayHello", 200), ("/helloworld.Other/SayHello", 403)] {
+        let call = Request::post(path, "a call").header("content-type", "application/grpc").header("te", "trailers");
+        assert_eq!(client.send(&call.bearer(token)).await.status, status, "{path}");
+    }
+    assert_eq!(service.only_request().target(), "/helloworld.Greeter/SayHello");
 }
 
 /// What the API server's own proxy cannot do.
