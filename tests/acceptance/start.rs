@@ -129,6 +129,7 @@ async fn bad_input_is_refused_by_name() {
         ("--upstream=http://", vec!["--upstream"]),
         ("--tls-min-version=TLS13", vec!["--tls-min-version", "TLS13"]),
         ("--tls-cipher-suites=AES128-SHA", vec!["--tls-cipher-suites", "AES128-SHA"]),
+        ("--tls-curve-preferences=23,30", vec!["--tls-curve-preferences", "30", "4588 (X25519MLKEM768)"]),
         ("--tls-reload-interval=5", vec!["--tls-reload-interval", "5"]),
         ("--http2-max-size=-1", vec!["--http2-max-size", "-1"]),
         ("--http2-disable=perhaps", vec!["--http2-disable", "perhaps"]),

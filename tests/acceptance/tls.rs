@@ -2,9 +2,12 @@
 
 use rustls::{
     CipherSuite, SupportedCipherSuite,
-    crypto::aws_lc_rs::cipher_suite::{
-        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 as AES128, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 as AES256,
-        TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 as CHACHA,
+    crypto::aws_lc_rs::{
+        cipher_suite::{
+            TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 as AES128, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 as AES256,
+            TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 as CHACHA,
+        },
+        kx_group::{SECP256R1, SECP256R1MLKEM768, SECP384R1, X25519, X25519MLKEM768},
     },
     version::{TLS12, TLS13},
 };
@@ -57,6 +60,29 @@ async fn tls_versions_and_suites_are_as_asked() {
         assert!(client.agreed().tls13);
         assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);
     }
+}
+
+#[tokio::test]
+async fn key_exchanges_are_as_asked() {
+    let scene = Scene::new().await;
+    let all = [SECP256R1, SECP384R1, X25519, X25519MLKEM768, SECP256R1MLKEM768];
+    for (flags, offered) in [
+        (&[][..], &[SECP256R1, SECP384R1, X25519, X25519MLKEM768][..]),
+        (&["--tls-curve-preferences=23,CurveP521", "--tls-curve-preferences=X25519MLKEM768"], &[SECP256R1, X25519MLKEM768]),
+        (&["--tls-curve-preferences=4587"], &[SECP256R1MLKEM768]),
+    ] {
+        let proxy = scene.proxy(flags).await;
+        for group in all {
+            let agreed = Tls::exchanging(group).connect(proxy.secure()).await.is_ok();
+            assert_eq!(agreed, offered.iter().any(|offered| offered.name() == group.name()), "{flags:?} {group:?}");
+        }
+    }
+    let proxy = scene.proxy(&["--tls-curve-preferences=29,25"]).await;
+    proxy.line_with(&["W", "--tls-curve-preferences", "CurveP521"]).await;
+    assert_status(
+        &Client::connect(Version::H2, proxy.secure(), &Tls::exchanging(X25519)).await.send(&Request::get("/").bearer(ALICE)).await,
+        200,
+    );
 }
 
 async fn agreed(proxy: &Proxy, tls: &Tls) -> Option<CipherSuite> {

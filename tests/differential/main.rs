@@ -51,6 +51,7 @@ const OWN_FLAGS: &[&str] = &[
     "reviews",
     "shutdown-grace",
     "strict",
+    "tls-curve-preferences",
     "tls-handshake-timeout",
     "token-auth-file",
 ];

@@ -54,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) tls_private_key_file: String,
     pub(crate) tls_min_version: String,
     pub(crate) tls_cipher_suites: Vec<String>,
+    pub(crate) tls_curve_preferences: Vec<String>,
     pub(crate) tls_reload_interval: GoDuration,
     pub(crate) http2_disable: bool,
     pub(crate) http2_max_concurrent_streams: u32,

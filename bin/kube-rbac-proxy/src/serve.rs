@@ -10,7 +10,10 @@ use go_compat::{ListenAddress, ListenHost};
 use observe::Metrics;
 use proxy::{Drain, DrainTrigger, Endpoints, Listener, Road, Server, ServerTls, server_config};
 
-use crate::{files::Files, settings::Settings};
+use crate::{
+    files::Files,
+    settings::{Settings, TlsSettings},
+};
 
 const ENDPOINTS: &str = "endpoints";
 /// For a probe that is being answered when everything else has ended.
@@ -32,8 +35,10 @@ pub(crate) struct Serving {
 /// Binds every listener, or none.
 pub(crate) async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Metrics>) -> Result<Serving, Vec<String>> {
     let listeners = &settings.listeners;
-    let config = server_config(Arc::clone(&files.serving), settings.tls.suites.clone(), &settings.tls.versions, settings.http2.is_some());
-    let config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
+    let TlsSettings { suites, versions, groups } = &settings.tls;
+    let config = server_config(Arc::clone(&files.serving), suites.clone(), versions, groups.clone(), settings.http2.is_some());
+    let config = config
+        .map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version, --tls-curve-preferences: they do not fit together: {why}")])?;
     let tls = ServerTls::new(config);
     let mut errors = Vec::new();
     let mut bound = Vec::new();

@@ -20,4 +20,4 @@ pub use path_match::{BadPattern, PathPattern};
 pub use pflag::{Fault, Known, Occurrence, Respelled, respell};
 pub use quote::quote;
 pub use template::{Template, TemplateError};
-pub use tls::{CIPHER_SUITES, CipherSuite, TlsVersion, UnknownTlsVersion, cipher_suite};
+pub use tls::{CIPHER_SUITES, CURVES, CipherSuite, Curve, TlsVersion, UnknownTlsVersion, cipher_suite, curve};

@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use crate::quote;
+use crate::{parse_uint32, quote};
 
 /// A cipher suite that Go's `crypto/tls` has a name for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub struct CipherSuite {
     pub id: u16,
     /// Whether it belongs to TLS 1.3, where a server's list has no effect in Go: all three are always on.
     pub tls13: bool,
+}
+
+/// A key exchange that Go's `crypto/tls` has a name for; it calls them curves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Curve {
+    /// Go's name.
+    pub name: &'static str,
+    /// Go's `CurveID`, which is the IANA number.
+    pub id: u16,
 }
 
 /// A TLS version, by Go's name.
@@ -50,6 +59,23 @@ impl FromStr for TlsVersion {
 pub fn cipher_suite(name: &str) -> Option<&'static CipherSuite> {
     CIPHER_SUITES.iter().find(|suite| suite.name == name)
 }
+
+/// The key exchange of that number, as component-base's `TLSCurvePreferences` takes it, or of that name.
+pub fn curve(text: &str) -> Option<&'static Curve> {
+    let id = parse_uint32(text).ok();
+    CURVES.iter().find(|curve| curve.name == text || id == Some(u32::from(curve.id)))
+}
+
+/// Those of Go 1.26.
+pub static CURVES: &[Curve] = &[
+    Curve { name: "CurveP256", id: 23 },
+    Curve { name: "CurveP384", id: 24 },
+    Curve { name: "CurveP521", id: 25 },
+    Curve { name: "X25519", id: 29 },
+    Curve { name: "X25519MLKEM768", id: 4588 },
+    Curve { name: "SecP256r1MLKEM768", id: 4587 },
+    Curve { name: "SecP384r1MLKEM1024", id: 4589 },
+];
 
 /// What component-base's `TLSCipherSuites` takes, built with Go 1.26: `tls.CipherSuites`, `tls.InsecureCipherSuites` and
 /// two old names.
@@ -122,6 +148,16 @@ mod tests {
         let ids: BTreeSet<u16> = CIPHER_SUITES.iter().map(|suite| suite.id).collect();
         // 13 and 12 of Go, and two names for suites that are already there.
         assert_eq!((names.len(), ids.len(), CIPHER_SUITES.len()), (27, 25, 27));
+    }
+
+    #[test]
+    fn curves_have_numbers_and_names() {
+        for text in ["4588", "0x11ec", "X25519MLKEM768"] {
+            assert_eq!(curve(text).map(|curve| curve.id), Some(4588), "{text}");
+        }
+        for text in ["", "0", "x25519", "-23", "4294967319", "CurveID(23)", "P-256"] {
+            assert_eq!(curve(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
     client::{ResolvesClientCert, danger::HandshakeSignatureValid},
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -44,9 +44,10 @@ pub fn server_config(
     pair: Arc<Watched<ServingPair>>,
     suites: Vec<SupportedCipherSuite>,
     versions: &[&'static SupportedProtocolVersion],
+    groups: Vec<&'static dyn SupportedKxGroup>,
     http2: bool,
 ) -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() });
+    let provider = Arc::new(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..aws_lc_rs::default_provider() });
     let verifier = Arc::new(PossessionVerifier(provider.signature_verification_algorithms));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?

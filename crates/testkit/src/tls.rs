@@ -7,7 +7,7 @@ use rustls::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::danger::{ClientCertVerified, ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -56,6 +56,10 @@ impl Tls {
         if let Some(suites) = suites {
             provider.cipher_suites = suites.to_vec();
         }
+        Self::with(provider, versions, identity)
+    }
+
+    fn with(provider: CryptoProvider, versions: &[&'static SupportedProtocolVersion], identity: Option<&Pair>) -> Self {
         let provider = Arc::new(provider);
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).expect("versions and suites fit");
@@ -83,6 +87,12 @@ impl Tls {
                 .build()
                 .expect("a verifier");
         self.change(|config| config.dangerous().set_certificate_verifier(verifier))
+    }
+
+    /// The default with one key exchange alone.
+    pub fn exchanging(group: &'static dyn SupportedKxGroup) -> Self {
+        let provider = CryptoProvider { kx_groups: vec![group], ..aws_lc_rs::default_provider() };
+        Self::with(provider, &[&TLS13, &TLS12], None)
     }
 
     /// Offers these protocols.

@@ -22,6 +22,7 @@ impl Default for Options {
             tls_private_key_file: String::new(),
             tls_min_version: "VersionTLS12".to_owned(),
             tls_cipher_suites: Vec::new(),
+            tls_curve_preferences: Vec::new(),
             tls_reload_interval: GoDuration::from_secs(60),
             http2_disable: false,
             http2_max_concurrent_streams: 100,
@@ -144,6 +145,13 @@ pub(super) static FLAGS: &[Flag] = &[
         List(|o| &mut o.tls_cipher_suites),
         Obeyed("tls_versions_and_suites_are_as_asked"),
         "The TLS 1.2 cipher suites, by Go's names; without it all that are secure. Those of TLS 1.3 are always on.",
+    ),
+    flag(
+        "tls-curve-preferences",
+        Serving,
+        List(|o| &mut o.tls_curve_preferences),
+        Obeyed("key_exchanges_are_as_asked"),
+        "The key exchanges, by Go's numbers or names, as 4588 or X25519MLKEM768; without it those that are usual. Their order is of no account, as in Go.",
     ),
     flag(
         "tls-reload-interval",

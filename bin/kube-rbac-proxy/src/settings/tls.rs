@@ -1,9 +1,12 @@
 use std::fmt;
 
-use go_compat::{TlsVersion, cipher_suite, quote};
+use go_compat::{CURVES, TlsVersion, cipher_suite, curve, quote};
 use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
-    crypto::aws_lc_rs::{ALL_CIPHER_SUITES, DEFAULT_CIPHER_SUITES},
+    crypto::{
+        SupportedKxGroup,
+        aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS, DEFAULT_CIPHER_SUITES, DEFAULT_KX_GROUPS},
+    },
     version::{TLS12, TLS13},
 };
 
@@ -14,9 +17,10 @@ use crate::flags::Options;
 pub(crate) struct TlsSettings {
     pub(crate) suites: Vec<SupportedCipherSuite>,
     pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(crate) groups: Vec<&'static dyn SupportedKxGroup>,
 }
 
-/// `--tls-min-version` and `--tls-cipher-suites`, as far as rustls goes along.
+/// `--tls-min-version`, `--tls-cipher-suites` and `--tls-curve-preferences`, as far as rustls goes along.
 pub(super) fn read(options: &Options, findings: &mut Findings) -> TlsSettings {
     let least = options.tls_min_version.parse::<TlsVersion>().unwrap_or_else(|why| {
         findings.error(format!("--tls-min-version: {why}"));
@@ -37,7 +41,39 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> TlsSettings {
         findings.warn("--tls-cipher-suites: TLS 1.2 is off: none of its suites is left");
     }
     let of_tls13 = DEFAULT_CIPHER_SUITES.iter().copied().filter(|suite| !is_tls12(suite));
-    TlsSettings { suites: of_tls13.chain(of_tls12).collect(), versions }
+    let groups = groups(&options.tls_curve_preferences, findings);
+    TlsSettings { suites: of_tls13.chain(of_tls12).collect(), versions, groups }
+}
+
+/// As in Go they are a set: which of them is taken is not for the list to say.
+fn groups(names: &[String], findings: &mut Findings) -> Vec<&'static dyn SupportedKxGroup> {
+    const FLAG: &str = "--tls-curve-preferences";
+    if names.is_empty() {
+        return DEFAULT_KX_GROUPS.to_vec();
+    }
+    let (mut ids, mut lacking) = (Vec::new(), Vec::new());
+    for name in names {
+        match curve(name) {
+            None => {
+                let known: Vec<String> = CURVES.iter().map(|curve| format!("{} ({})", curve.id, curve.name)).collect();
+                findings.error(format!("{FLAG}: {} is not known: it must be of {}", quote(name), known.join(", ")));
+            }
+            Some(curve) if ids.contains(&curve.id) => findings.error(format!("{FLAG}: {} is named twice", curve.name)),
+            Some(curve) => {
+                ids.push(curve.id);
+                if !ALL_KX_GROUPS.iter().any(|group| u16::from(group.name()) == curve.id) {
+                    lacking.push(curve.name);
+                }
+            }
+        }
+    }
+    let groups: Vec<_> = ALL_KX_GROUPS.iter().copied().filter(|group| ids.contains(&u16::from(group.name()))).collect();
+    match (lacking.is_empty(), groups.is_empty()) {
+        (false, true) => findings.error(format!("{FLAG}: none of these is supported: {}", lacking.join(", "))),
+        (false, false) => findings.warn(format!("{FLAG}: not supported: {}", lacking.join(", "))),
+        (true, _) => {}
+    }
+    groups
 }
 
 fn listed(names: &[String], findings: &mut Findings) -> Vec<SupportedCipherSuite> {
@@ -70,7 +106,7 @@ fn is_tls12(suite: &SupportedCipherSuite) -> bool {
 impl fmt::Debug for TlsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let versions: Vec<_> = self.versions.iter().map(|version| version.version).collect();
-        f.debug_struct("TlsSettings").field("suites", &self.suites).field("versions", &versions).finish()
+        f.debug_struct("TlsSettings").field("suites", &self.suites).field("versions", &versions).field("groups", &self.groups).finish()
     }
 }
 
@@ -114,6 +150,24 @@ mod tests {
         assert_eq!(findings.warnings.last().map(String::as_str), Some("--tls-cipher-suites: TLS 1.2 is off: none of its suites is left"));
         let (tls, findings) = with(&[], "VersionTLS13");
         assert_eq!((tls.versions.len(), findings.warnings.len(), findings.errors.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn curves_are_a_set() {
+        let with = |curves: &[&str]| {
+            let tls_curve_preferences = curves.iter().map(|name| (*name).to_owned()).collect();
+            let mut findings = Findings::default();
+            let tls = read(&Options { tls_curve_preferences, ..Options::default() }, &mut findings);
+            let ids: Vec<u16> = tls.groups.iter().map(|group| u16::from(group.name())).collect();
+            (ids, findings.warnings, findings.errors)
+        };
+        assert_eq!(with(&["23", "X25519MLKEM768"]), with(&["4588", "CurveP256"]));
+        assert_eq!(with(&["29"]), (vec![29], vec![], vec![]));
+        assert_eq!(with(&["29", "25"]), (vec![29], vec!["--tls-curve-preferences: not supported: CurveP521".to_owned()], vec![]));
+        for (bad, word) in [(&["29", "X25519"][..], "twice"), (&["4589"], "SecP384r1MLKEM1024"), (&["P-256"], "23 (CurveP256)")] {
+            let (_, _, errors) = with(bad);
+            assert!(errors.len() == 1 && errors[0].contains(word), "{errors:?}");
+        }
     }
 
     #[test]
