@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::{
     api::Verdict,
     client::{Client, Request, Version},
+    process::Proxy,
 };
 
 use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status};
@@ -60,6 +61,34 @@ async fn only_a_clear_yes_is_a_yes() {
     assert_eq!(scene.upstream.count(), 2);
     // Why is for the log.
     proxy.line_with(&["not_allowed", "alice", "/deny", "denied by the test"]).await;
+}
+
+/// The command line of the first release's manifests, and its file: the attributes and nothing around them.
+#[tokio::test]
+async fn the_flags_of_2018_are_obeyed() {
+    let scene = Scene::new().await;
+    let file = scene.write("attributes.yaml", "namespace: default\napiVersion: v1\nresource: services\nsubresource: proxy\nname: web\n");
+    let glog = ["--logtostderr", "--log_backtrace_at=a.go:1", "--log_dir=/tmp", "--stderrthreshold=1", "--vmodule=a=1", "--v=4"];
+    let attributes = format!("--resource-attributes-file={file}");
+    let flags = [&["--insecure-listen-address=0.0.0.0:0", "--alsologtostderr", attributes.as_str()], &glog[..]].concat();
+    let usual = ["--secure-listen-address", "--tls-cert-file", "--tls-private-key-file"];
+    let proxy = Proxy::start(&scene.flags_without(&usual, &flags)).await;
+    let warned = proxy.line_with(&["W", "without effect", "--alsologtostderr", "--logtostderr"]).await;
+    for flag in &glog[1..5] {
+        let name = flag.split('=').next().unwrap().replace('_', "-");
+        assert!(warned.contains(&name), "{name} is not in {warned}");
+    }
+    let mut client = Client::connect_plain(proxy.insecure()).await;
+    assert_status(&client.send(&Request::new("POST", "/helm.Tiller/GetVersion").bearer(ALICE)).await, 200);
+    let asked =
+        json!({ "namespace": "default", "verb": "create", "version": "v1", "resource": "services", "subresource": "proxy", "name": "web" });
+    assert_eq!(scene.api.access_specs()[0]["resourceAttributes"], asked);
+    assert_status(&client.send(&Request::get("/").bearer(MALLORY)).await, 403);
+    assert_status(&client.send(&Request::get("/")).await, 401);
+
+    let config = scene.write("config.yaml", "authorization: {}\n");
+    let exit = scene.run(&[format!("--config-file={config}"), attributes]).await;
+    assert!(exit.code == Some(1) && exit.output.contains("--config-file and --resource-attributes-file"), "{}", exit.output);
 }
 
 #[tokio::test]

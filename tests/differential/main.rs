@@ -48,6 +48,7 @@ const OWN_FLAGS: &[&str] = &[
     "rbac-manifests",
     "read-body-timeout",
     "read-header-timeout",
+    "resource-attributes-file",
     "reviews",
     "shutdown-grace",
     "strict",

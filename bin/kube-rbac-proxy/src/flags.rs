@@ -76,6 +76,7 @@ pub(crate) struct Options {
     pub(crate) token_auth_file: String,
     pub(crate) authentication_token_webhook_cache_ttl: GoDuration,
     pub(crate) config_file: String,
+    pub(crate) resource_attributes_file: String,
     pub(crate) allow_paths: Vec<String>,
     pub(crate) ignore_paths: Vec<String>,
     pub(crate) authorization_mode: Vec<String>,

@@ -68,6 +68,8 @@ pub(crate) struct Sources {
     pub(crate) config: Option<PathBuf>,
     /// Headers that only this program writes: no decision can be about a client's.
     pub(crate) managed: Vec<HeaderName>,
+    /// In its place, the bare attributes of 2018.
+    pub(crate) attributes: Option<PathBuf>,
     pub(crate) tokens: Option<PathBuf>,
     pub(crate) oidc_ca: Option<PathBuf>,
     pub(crate) manifests: Vec<PathBuf>,
@@ -194,6 +196,9 @@ fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
 }
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {
+    if !options.config_file.is_empty() && !options.resource_attributes_file.is_empty() {
+        findings.error("--config-file and --resource-attributes-file both say what requests are authorized against: give one");
+    }
     Sources {
         pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), findings),
         client_ca: path(&options.client_ca_file),
@@ -208,6 +213,7 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
             .into_iter()
             .filter_map(|name| HeaderName::try_from(name).ok())
             .collect(),
+        attributes: path(&options.resource_attributes_file),
         tokens: path(&options.token_auth_file).filter(|_| deciders.methods.contains(&Method::TokenFile)),
         oidc_ca: path(&options.oidc_ca_file).filter(|_| deciders.methods.contains(&Method::Oidc)),
         manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),

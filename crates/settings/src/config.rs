@@ -1,5 +1,6 @@
 //! The file of `--config-file`, in the form of the Go kube-rbac-proxy.
 
+mod bare;
 mod resource;
 mod static_rules;
 

@@ -23,14 +23,17 @@ impl DecidingFiles {
         let oidc_roots = open(sources.oidc_ca, |path| UpstreamRoots::open("--oidc-ca-file", path), errors);
         let manifests = (!sources.manifests.is_empty()).then_some(sources.manifests);
         let policy = open(manifests, |paths| Policy::open("--rbac-manifests", paths), errors);
-        let config = open(sources.config, |path| ConfigFile::open("--config-file", path, sources.managed), errors);
+        let config = match sources.attributes {
+            None => open(sources.config, |path| ConfigFile::open("--config-file", path, sources.managed), errors),
+            bare => open(bare, |path| ConfigFile::open_bare("--resource-attributes-file", path), errors),
+        };
         let config = config?.unwrap_or_else(|| Watched::fixed(ConfigFile::default()));
         Some(Self { client_ca: client_ca?, tokens: tokens?, oidc_roots: oidc_roots?, policy: policy?, config })
     }
 
     /// What is doubtful in them today, each with the flag that names them.
     pub(crate) fn doubts(&self) -> Vec<String> {
-        let config = said("--config-file", &self.config.current().warnings);
+        let config = said(self.config.subject(), &self.config.current().warnings);
         let policy = self.policy.iter().flat_map(|policy| said("--rbac-manifests", &policy.current().warnings));
         let client_ca = self.client_ca.iter().flat_map(|ca| said("--client-ca-file", &ca.current().skipped));
         let oidc_roots = self.oidc_roots.iter().flat_map(|roots| said("--oidc-ca-file", &roots.current().skipped));

@@ -44,6 +44,7 @@ impl Default for Options {
             token_auth_file: String::new(),
             authentication_token_webhook_cache_ttl: GoDuration::from_secs(120),
             config_file: String::new(),
+            resource_attributes_file: String::new(),
             allow_paths: Vec::new(),
             ignore_paths: Vec::new(),
             authorization_mode: Vec::new(),
@@ -293,6 +294,13 @@ pub(super) static FLAGS: &[Flag] = &[
         Text(|o| &mut o.config_file),
         Obeyed("a_configured_resource_stands_for_every_request"),
         "The YAML file that says what requests are authorized against; without it their paths.",
+    ),
+    flag(
+        "resource-attributes-file",
+        Authorization,
+        Text(|o| &mut o.resource_attributes_file),
+        Obeyed("the_flags_of_2018_are_obeyed"),
+        "The file with the attributes of the one resource that all requests are authorized against, as in 2018: what --config-file has below authorization.resourceAttributes.",
     ),
     flag(
         "allow-paths",
