@@ -65,7 +65,7 @@ async fn broken_config_files_are_refused_by_line_and_column() {
         (
             utf8("authorization:\n  endpoints: []\n"),
             "2:3",
-            "authorization.endpoints is unknown, and would be without effect: `authorization` may have resourceAttributes, rewrites, static",
+            "authorization.endpoints is a fork's and not known here: start one program for each resource, with --allow-paths and `resourceAttributes`",
         ),
         (utf8(&rewritten("    resourc: pods\n")), "6:5", "resourceAttributes.resourc is unknown: did you mean `resource`?"),
         // Another type.

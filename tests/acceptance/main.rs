@@ -10,6 +10,7 @@ mod certificates;
 mod config_file;
 mod drain;
 mod endpoints;
+mod forks;
 mod forwarding;
 mod headers;
 mod http2_upstream;

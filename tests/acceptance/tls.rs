@@ -29,6 +29,8 @@ async fn tls_versions_and_suites_are_as_asked() {
         (&["--tls-min-version=VersionTLS10"], &all, &["VersionTLS10"]),
         (&["--tls-min-version=VersionTLS11"], &all, &["VersionTLS11"]),
         (&["--tls-min-version=VersionTLS13"], &[], &[]),
+        (&["--tls-min-version=TLS1.2"], &all, &[]),
+        (&["--tls-min-version=TLS1.3"], &[], &[]),
         (&["--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"], &[AES256], &[]),
         (
             &["--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"],

@@ -39,6 +39,7 @@ const OWN_FLAGS: &[&str] = &[
     "compat-api-errors",
     "header",
     "idle-timeout",
+    "livez-path",
     "log-format",
     "max-header-bytes",
     "method",
@@ -55,6 +56,7 @@ const OWN_FLAGS: &[&str] = &[
     "tls-curve-preferences",
     "tls-handshake-timeout",
     "token-auth-file",
+    "upstream-timeout",
 ];
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Every flag, defined once: the parser, `--help`, the start-up log and docs/flags.md read this table.
 
 mod field;
+mod foreign;
 mod help;
 mod table;
 
@@ -50,6 +51,7 @@ pub(crate) struct Options {
     pub(crate) secure_listen_address: String,
     pub(crate) insecure_listen_address: String,
     pub(crate) proxy_endpoints_port: i64,
+    pub(crate) livez_path: String,
     pub(crate) tls_cert_file: String,
     pub(crate) tls_private_key_file: String,
     pub(crate) tls_min_version: String,
@@ -66,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) idle_timeout: GoDuration,
     pub(crate) shutdown_grace: GoDuration,
     pub(crate) upstream: String,
+    pub(crate) upstream_timeout: GoDuration,
     pub(crate) upstream_ca_file: String,
     pub(crate) upstream_force_h2c: bool,
     pub(crate) upstream_client_cert_file: String,
@@ -166,7 +169,7 @@ impl CommandLine {
             arguments.remove(0);
         }
         let Respelled { flags, positional, faults } = respell(arguments, long, short);
-        let mut errors: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let mut errors: Vec<String> = faults.iter().map(foreign::explain).collect();
         errors.extend(positional.iter().map(|argument| {
             format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", go_compat::quote(argument))
         }));

@@ -54,6 +54,8 @@ pub(crate) struct Listeners {
     pub(crate) secure: Option<ListenAddress>,
     pub(crate) insecure: Option<ListenAddress>,
     pub(crate) endpoints: Option<ListenAddress>,
+    /// The path that is answered to everybody.
+    pub(crate) livez: Option<String>,
 }
 
 /// What is to be opened, each file by itself: one that is of no use keeps no other fault from being found.
@@ -120,6 +122,9 @@ pub(crate) fn check_deciding(options: &Options) -> Checked<Deciding> {
 
 fn checked<T>(options: &Options, rest: impl FnOnce(&Options, Deciding, &mut Findings) -> Option<T>) -> Checked<T> {
     let mut findings = Findings::default();
+    if env::var_os("KUBE_RBAC_PROXY_CONFIG").is_some_and(|text| !text.is_empty()) {
+        findings.error("KUBE_RBAC_PROXY_CONFIG is a fork's and is not read: write what it says into a file, in upstream's form, and name it by --config-file");
+    }
     let deciding = deciding(options, &mut findings);
     let sources = sources(options, &deciding.deciders, &mut findings);
     let settings = rest(options, deciding, &mut findings);
@@ -192,7 +197,19 @@ fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
     {
         findings.error(format!("--proxy-endpoints-port: {} is the port of --secure-listen-address: it must be another", endpoints.port()));
     }
-    Listeners { secure, insecure, endpoints }
+    let livez = Some(options.livez_path.clone()).filter(|path| !path.is_empty());
+    if livez
+        .as_ref()
+        .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(is_plain) || path.contains("//") || path.contains("/."))
+    {
+        findings.error(format!("--livez-path: {}: it must be one plain path, such as /livez", quote(&options.livez_path)));
+    }
+    Listeners { secure, insecure, endpoints, livez }
+}
+
+/// Stands for itself in a path, whoever reads it.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)
 }
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {

@@ -43,13 +43,13 @@ pub struct UnknownTlsVersion(pub String);
 impl FromStr for TlsVersion {
     type Err = UnknownTlsVersion;
 
-    /// Mirrors component-base's `TLSVersion`: no name is the default, 1.2.
+    /// Mirrors component-base's `TLSVersion`: no name is the default, 1.2. `TLS1.2` and `TLS1.3` are a fork's names for two of them.
     fn from_str(name: &str) -> Result<Self, UnknownTlsVersion> {
         match name {
             "VersionTLS10" => Ok(Self::Tls10),
             "VersionTLS11" => Ok(Self::Tls11),
-            "" | "VersionTLS12" => Ok(Self::Tls12),
-            "VersionTLS13" => Ok(Self::Tls13),
+            "" | "VersionTLS12" | "TLS1.2" => Ok(Self::Tls12),
+            "VersionTLS13" | "TLS1.3" => Ok(Self::Tls13),
             _ => Err(UnknownTlsVersion(name.to_owned())),
         }
     }
@@ -167,7 +167,8 @@ mod tests {
         assert_eq!("VersionTLS11".parse(), Ok(TlsVersion::Tls11));
         assert_eq!("VersionTLS12".parse(), Ok(TlsVersion::Tls12));
         assert_eq!("VersionTLS13".parse(), Ok(TlsVersion::Tls13));
-        for name in ["TLS1.2", "VersionTLS14", "versiontls12", "1.2"] {
+        assert_eq!(("TLS1.2".parse(), "TLS1.3".parse()), (Ok(TlsVersion::Tls12), Ok(TlsVersion::Tls13)));
+        for name in ["TLS1.1", "TLS12", "VersionTLS14", "versiontls12", "1.2"] {
             assert_eq!(name.parse::<TlsVersion>(), Err(UnknownTlsVersion(name.to_owned())));
         }
     }

@@ -35,6 +35,7 @@ pub enum Reason {
     ApiFailedAuthorization,
     UpstreamUnreachable,
     UpstreamFailed,
+    UpstreamTimeout,
     Internal,
 }
 
@@ -107,6 +108,7 @@ impl Reason {
         Self::ApiFailedAuthorization,
         Self::UpstreamUnreachable,
         Self::UpstreamFailed,
+        Self::UpstreamTimeout,
         Self::Internal,
     ];
 
@@ -250,6 +252,13 @@ impl Reason {
             Self::UpstreamFailed => {
                 (502, Text::Empty, Warn, "upstream_failed", "The upstream's connection broke, or what it sent is no HTTP response.")
             }
+            Self::UpstreamTimeout => (
+                504,
+                Text::Fixed("Gateway Timeout"),
+                Warn,
+                "upstream_timeout",
+                "The upstream did not begin its response within --upstream-timeout; the request may have had its effect.",
+            ),
             Self::Internal => {
                 (500, Text::Fixed("Internal Server Error"), Error, "internal", "A fault of this program; the request was refused.")
             }

@@ -1,6 +1,7 @@
 //! The file of `--config-file`, in the form of the Go kube-rbac-proxy.
 
 mod bare;
+mod forks;
 mod resource;
 mod static_rules;
 
@@ -52,6 +53,7 @@ impl ConfigFile {
             return Err(file.error(&format!("is empty: {MINIMUM}")));
         }
         let root = file.mapping(&["authorization"])?;
+        forks::refuse(&root)?;
         let mut warnings = Vec::new();
         let Some(authorization) = root.get("authorization") else {
             refuse_misspelt(&root, &["authorization"])?;
@@ -60,6 +62,7 @@ impl ConfigFile {
         warnings.extend(ignored(&root));
         let known = ["resourceAttributes", "rewrites", "static"];
         let authorization = authorization.mapping(&known)?;
+        forks::refuse(&authorization)?;
         if let Some((key, field)) = authorization.unknown().first() {
             return Err(field.key_error(&match known.iter().find(|name| is_near(name, &key.text)) {
                 Some(name) => format!("is unknown: did you mean `{name}`?"),
@@ -209,10 +212,16 @@ mod tests {
                 "c.yaml:1:17: authorization.resourceAttribute is unknown: did you mean `resourceAttributes`?",
             ),
             (
-                "authorization: {endpoints: []}",
-                "c.yaml:1:17: authorization.endpoints is unknown, and would be without effect: \
+                "authorization: {endpoint: []}",
+                "c.yaml:1:17: authorization.endpoint is unknown, and would be without effect: \
                  `authorization` may have resourceAttributes, rewrites, static",
             ),
+            (
+                "authorization: {Endpoints: []}",
+                "c.yaml:1:17: authorization.Endpoints is a fork's and not known here: \
+                 start one program for each resource, with --allow-paths and `resourceAttributes`",
+            ),
+            ("excludePaths: []\nauthorization: {}", "c.yaml:1:1: excludePaths is a fork's and not known here: use --ignore-paths"),
             ("authorization: {static: {}}", "c.yaml:1:25: authorization.static must be a list, not a mapping"),
             (
                 "authorization: {resourceAttributes: {namespce: x}}",

@@ -152,7 +152,8 @@ fn refused() -> Vec<Start> {
         start("a duration that is none", "--tls-reload-interval=soon"),
         start("a verbosity that is none", "-v=loud"),
         start("a version too new", "--tls-min-version=VersionTLS14"),
-        start("a version in other words", "--tls-min-version=TLS1.2"),
+        start("a version in other words", "--tls-min-version=TLS12"),
+        start("a version in a fork's words", "--tls-min-version=TLS1.3").differs_at_all("fork-words"),
         start("a suite by OpenSSL's name", "--tls-cipher-suites=ECDHE-ECDSA-AES128-GCM-SHA256"),
         start("a list that is broken", "--tls-cipher-suites=\"a"),
         start("a flag without its value", "--tls-reload-interval"),
@@ -230,6 +231,7 @@ fn config() -> Vec<Start> {
         config("a key twice", "authorization:\n  resourceAttributes:\n    name: a\n    name: b\n").differs_at_all("config-checked"),
         config("a mistyped key", "authorization:\n  resourceAttribute:\n    resource: pods\n").differs_at_all("config-checked"),
         config("a mistyped key below", "authorization:\n  resourceAttributes:\n    resourc: pods\n").differs_at_all("config-checked"),
+        config("a key of a fork", "authorization: {}\nexcludePaths: [/healthz]\n").differs_at_all("fork-words"),
         config("two documents", "authorization: {}\n---\nauthorization: {}\n").differs_at_all("config-checked"),
         config(
             "rewrites",

@@ -18,6 +18,7 @@ impl Default for Options {
             secure_listen_address: String::new(),
             insecure_listen_address: String::new(),
             proxy_endpoints_port: 0,
+            livez_path: String::new(),
             tls_cert_file: String::new(),
             tls_private_key_file: String::new(),
             tls_min_version: "VersionTLS12".to_owned(),
@@ -34,6 +35,7 @@ impl Default for Options {
             idle_timeout: GoDuration::from_secs(90),
             shutdown_grace: GoDuration::from_secs(30),
             upstream: String::new(),
+            upstream_timeout: GoDuration::from_secs(0),
             upstream_ca_file: String::new(),
             upstream_force_h2c: false,
             upstream_client_cert_file: String::new(),
@@ -118,6 +120,13 @@ pub(super) static FLAGS: &[Flag] = &[
         Int(|o| &mut o.proxy_endpoints_port),
         Obeyed("probes_answer_on_their_own_port"),
         "The port for the proxy's own /healthz, /livez, /readyz and /metrics, over HTTPS on the host of --secure-listen-address; 0 for none.",
+    ),
+    flag(
+        "livez-path",
+        Serving,
+        Text(|o| &mut o.livez_path),
+        Obeyed("a_path_for_probes_is_answered_to_everybody"),
+        "The path that is answered OK to everybody's GET and HEAD, here and not by the upstream, as in the fork of Deckhouse. Better is --proxy-endpoints-port.",
     ),
     flag(
         "tls-cert-file",
@@ -224,6 +233,13 @@ pub(super) static FLAGS: &[Flag] = &[
         Text(|o| &mut o.upstream),
         Obeyed("a_base_path_is_joined"),
         "The URL, http or https, to which admitted requests are forwarded. Its path and query come before the request's.",
+    ),
+    flag(
+        "upstream-timeout",
+        Upstream,
+        Duration(|o| &mut o.upstream_timeout),
+        Obeyed("a_late_response_is_not_waited_for"),
+        "How long the upstream may take until its response begins, before the client gets 504; 0 for as long as it takes. What streams after that is not cut, as it is in the fork of Open Data Hub.",
     ),
     flag(
         "upstream-ca-file",

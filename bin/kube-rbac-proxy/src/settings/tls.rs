@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn unknown_names_are_errors() {
-        let (_, findings) = with(&["AES128-SHA"], "TLS1.2");
+        let (_, findings) = with(&["AES128-SHA"], "TLS12");
         assert_eq!(findings.errors.len(), 2);
         assert!(findings.errors.iter().all(|error| error.starts_with("--tls-")), "{:?}", findings.errors);
     }

@@ -4,7 +4,7 @@ use go_compat::quote;
 use http::{Uri, uri::Scheme};
 use proxy::upstream::Address;
 
-use super::Findings;
+use super::{Findings, time};
 use crate::flags::Options;
 
 /// Where admitted requests go.
@@ -17,6 +17,8 @@ pub(crate) struct UpstreamSettings {
     pub(crate) http2_only: bool,
     /// How long a client may send nothing of its body before the upstream answers.
     pub(crate) silence: Option<Duration>,
+    /// How long the head of a response is waited for.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl UpstreamSettings {
@@ -42,9 +44,10 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if !secure && !options.upstream_client_cert_file.is_empty() {
         findings.warn("--upstream-client-cert-file is without effect: --upstream is not https");
     }
-    let silence = super::time("read-body-timeout", options.read_body_timeout, findings);
+    let silence = time("read-body-timeout", options.read_body_timeout, findings);
     let silence = (!silence.is_zero()).then_some(silence);
-    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence })
+    let patience = Some(time("upstream-timeout", options.upstream_timeout, findings)).filter(|patience| !patience.is_zero());
+    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, patience })
 }
 
 fn parse(text: &str) -> Result<(Address, bool), String> {

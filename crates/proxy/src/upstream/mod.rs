@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 pub use body::{BodyError, UpstreamBody};
 use pool::{Connection, Pool};
 pub use tls::client_config;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use upload::{Fault, Progress, Upload};
 
 use crate::{Client, ManagedHeaders};
@@ -48,6 +48,7 @@ pub struct Upstream {
     address: Address,
     managed: ManagedHeaders,
     silence: Option<Duration>,
+    patience: Option<Duration>,
     pool: Arc<Pool>,
 }
 
@@ -81,7 +82,13 @@ impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
         let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, speech.tls, speech.http2_only));
-        Self { address, managed, silence: speech.silence, pool }
+        Self { address, managed, silence: speech.silence, patience: None, pool }
+    }
+
+    /// Waits so long for the head of each response, connecting and the request's body included.
+    #[must_use]
+    pub fn patience(self, patience: Option<Duration>) -> Self {
+        Self { patience, ..self }
     }
 
     /// Sends a request and gives the response, whose body streams. Dropping the future, or the response's body before
@@ -90,11 +97,16 @@ impl Upstream {
     /// # Errors
     ///
     /// The upstream cannot be connected to, breaks the connection before a response, or sends what is no response: the
-    /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408.
+    /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408. Patience has
+    /// ended: 504.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
         let request = outgoing::request(&self.address, &self.managed, permit, client, body, self.silence)?;
         let asked = request.headers().get(header::UPGRADE).cloned();
-        let mut response = self.exchange(request, asked.is_some()).await?;
+        let exchange = self.exchange(request, asked.is_some());
+        let mut response = match self.patience {
+            Some(patience) => timeout(patience, exchange).await.map_err(|_| Refusal::new(Reason::UpstreamTimeout))?,
+            None => exchange.await,
+        }?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switched(response, asked.as_ref());
         }
