@@ -31,5 +31,6 @@ mod start;
 mod streaming;
 mod tls;
 mod tokens;
+mod trust;
 mod tunnels;
 mod upstream;

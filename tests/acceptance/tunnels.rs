@@ -184,6 +184,10 @@ async fn a_token_among_the_subprotocols_counts_and_stays_here() {
     for encoded in [ALICE_ENCODED, MALLORY_ENCODED] {
         assert!(!proxy.output().contains(encoded));
     }
+    let forwarding = scene.proxy(&["--forward-authorization"]).await;
+    let asking = asking_by_subprotocol("", &format!("{TOKEN_PREFIX}{ALICE_ENCODED}, chat"));
+    assert_eq!(ask(&scene, &forwarding, asking).await.1.word(1), "101");
+    assert_eq!(scene.upstream.last_request().header("sec-websocket-protocol"), Some("chat"));
 }
 
 #[tokio::test]

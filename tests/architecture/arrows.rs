@@ -9,7 +9,7 @@ pub(crate) const LAWFUL: &[(&str, &[&str])] = &[
     ("kube-api", &["request"]),
     ("observe", &["request"]),
     ("outbound", &["settings"]),
-    ("proxy", &["observe", "request", "settings"]),
+    ("proxy", &["go-compat", "observe", "request", "settings"]),
     ("rbac", &["request"]),
     ("request", &[]),
     ("settings", &["go-compat", "request"]),

@@ -37,6 +37,7 @@ const OWN_FLAGS: &[&str] = &[
     "authorization-webhook-cache-authorized-ttl",
     "authorization-webhook-cache-unauthorized-ttl",
     "compat-api-errors",
+    "forward-authorization",
     "header",
     "idle-timeout",
     "livez-path",
@@ -56,6 +57,7 @@ const OWN_FLAGS: &[&str] = &[
     "tls-curve-preferences",
     "tls-handshake-timeout",
     "token-auth-file",
+    "trusted-proxies",
     "upstream-timeout",
 ];
 

@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) shutdown_grace: GoDuration,
     pub(crate) upstream: String,
     pub(crate) upstream_timeout: GoDuration,
+    pub(crate) trusted_proxies: Vec<String>,
+    pub(crate) forward_authorization: bool,
     pub(crate) upstream_ca_file: String,
     pub(crate) upstream_force_h2c: bool,
     pub(crate) upstream_client_cert_file: String,

@@ -100,7 +100,9 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     };
     let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);
     let speech = Speech { tls, http2_only: settings.upstream.http2_only, silence: settings.upstream.silence };
-    let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed).patience(settings.upstream.patience);
+    let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)
+        .forwarding(settings.upstream.forwarding.clone())
+        .patience(settings.upstream.patience);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
     Ok(Handlers {
         road: Arc::new(Road { gate, upstream, livez: settings.listeners.livez.clone(), metrics: Arc::clone(metrics) }),

@@ -43,7 +43,7 @@ pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, addres
         tracing::debug!(peer = %address, %error, "TCP_NODELAY cannot be set");
     }
     let Some(tls) = tls else {
-        let peer = Peer { address, chain: Arc::default() };
+        let peer = Peer { address, chain: Arc::default(), secure: false };
         let Some(settings) = &server.http2 else { return http1(server, Opened::new(stream), peer, handler).await };
         return match preface::tell(server, stream).await {
             Ok((Protocol::Http2, opened)) => http2(server, settings, opened, peer, handler).await,
@@ -61,7 +61,7 @@ pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, addres
     let (_, session) = stream.get_ref();
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
-    let peer = Peer { address, chain: chain.into() };
+    let peer = Peer { address, chain: chain.into(), secure: true };
     match (session.alpn_protocol(), &server.http2) {
         (Some(b"h2"), Some(settings)) => http2(server, settings, Opened::new(stream), peer, handler).await,
         _ => http1(server, Opened::new(stream), peer, handler).await,

@@ -26,6 +26,8 @@ pub struct Peer {
     /// The certificates the client presented, leaf first, with proof of possession of the leaf's key and nothing
     /// else verified. Empty without TLS or when none was presented.
     pub chain: Arc<[CertificateDer<'static>]>,
+    /// Whether the connection is over TLS.
+    pub secure: bool,
 }
 
 /// What a gate says of a request.

@@ -1,8 +1,8 @@
 use std::{net::IpAddr, time::Duration};
 
-use go_compat::quote;
+use go_compat::{Network, quote};
 use http::{Uri, uri::Scheme};
-use proxy::upstream::Address;
+use proxy::{Forwarding, upstream::Address};
 
 use super::{Findings, time};
 use crate::flags::Options;
@@ -19,6 +19,7 @@ pub(crate) struct UpstreamSettings {
     pub(crate) silence: Option<Duration>,
     /// How long the head of a response is waited for.
     pub(crate) patience: Option<Duration>,
+    pub(crate) forwarding: Forwarding,
 }
 
 impl UpstreamSettings {
@@ -47,7 +48,24 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     let silence = time("read-body-timeout", options.read_body_timeout, findings);
     let silence = (!silence.is_zero()).then_some(silence);
     let patience = Some(time("upstream-timeout", options.upstream_timeout, findings)).filter(|patience| !patience.is_zero());
-    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, patience })
+    let forwarding = Forwarding::new(trusted(&options.trusted_proxies, findings), options.forward_authorization);
+    if options.forward_authorization {
+        findings.warn("--forward-authorization: the upstream gets its users' tokens, with which it can act for them elsewhere");
+    }
+    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, patience, forwarding })
+}
+
+/// `None`: everybody, as in Go.
+fn trusted(list: &[String], findings: &mut Findings) -> Option<Vec<Network>> {
+    let read = |text: &String| match (text.parse::<Network>(), text.parse::<IpAddr>()) {
+        (Ok(network), _) => Some(network),
+        (_, Ok(address)) => Some(address.into()),
+        (Err(why), _) => {
+            findings.error(format!("--trusted-proxies: {}: {why}", quote(text)));
+            None
+        }
+    };
+    (!list.is_empty()).then(|| list.iter().filter_map(read).collect())
 }
 
 fn parse(text: &str) -> Result<(Address, bool), String> {

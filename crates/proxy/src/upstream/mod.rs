@@ -21,7 +21,7 @@ pub use tls::client_config;
 use tokio::time::{sleep, timeout};
 use upload::{Fault, Progress, Upload};
 
-use crate::{Client, ManagedHeaders};
+use crate::{Client, Forwarding, ManagedHeaders};
 
 /// How often a request that was provably not sent, or not processed, is sent at most.
 const MOST_TRIES: u32 = 4;
@@ -48,6 +48,7 @@ pub struct Upstream {
     address: Address,
     managed: ManagedHeaders,
     silence: Option<Duration>,
+    forwarding: Forwarding,
     patience: Option<Duration>,
     pool: Arc<Pool>,
 }
@@ -82,7 +83,13 @@ impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
         let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, speech.tls, speech.http2_only));
-        Self { address, managed, silence: speech.silence, patience: None, pool }
+        Self { address, managed, silence: speech.silence, forwarding: Forwarding::default(), patience: None, pool }
+    }
+
+    /// Tells the upstream of the way here, and passes tokens, as this says.
+    #[must_use]
+    pub fn forwarding(self, forwarding: Forwarding) -> Self {
+        Self { forwarding, ..self }
     }
 
     /// Waits so long for the head of each response, connecting and the request's body included.
@@ -100,7 +107,7 @@ impl Upstream {
     /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408. Patience has
     /// ended: 504.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
-        let request = outgoing::request(&self.address, &self.managed, permit, client, body, self.silence)?;
+        let request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body, self.silence)?;
         let asked = request.headers().get(header::UPGRADE).cloned();
         let exchange = self.exchange(request, asked.is_some());
         let mut response = match self.patience {

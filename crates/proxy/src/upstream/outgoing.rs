@@ -13,7 +13,7 @@ use super::{
     Address,
     upload::{Hold, Upload},
 };
-use crate::{Client, ManagedHeaders, headers, interim::Interim};
+use crate::{Client, Forwarding, ManagedHeaders, headers, interim::Interim};
 
 /// What a client may change to: the tunnels of browsers, and those of kubectl.
 const TUNNELS: [&str; 2] = ["websocket", "SPDY/3.1"];
@@ -23,6 +23,7 @@ const TUNNELS: [&str; 2] = ["websocket", "SPDY/3.1"];
 pub(super) fn request(
     address: &Address,
     managed: &ManagedHeaders,
+    forwarding: &Forwarding,
     permit: Permit,
     client: &Client,
     body: Incoming,
@@ -35,7 +36,9 @@ pub(super) fn request(
     headers::strip_hop_by_hop(&mut headers);
     headers.remove(header::TRAILER);
     managed.strip(&mut headers);
-    headers::strip_bearer(&mut headers);
+    if !forwarding.passes_bearer(grant.is_some()) {
+        headers::strip_bearer(&mut headers);
+    }
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -45,7 +48,7 @@ pub(super) fn request(
     }
     headers::join_cookies(&mut headers);
     headers::frame(&mut headers, request.method(), body.is_end_stream());
-    headers::append_forwarded_for(&mut headers, client.peer.address.ip());
+    forwarding.write(&mut headers, &client.peer, request.authority().map(|authority| authority.as_str()));
     let host = request.authority().map_or(address.authority.as_str(), |authority| authority.as_str());
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| Refusal::because(Reason::BadRequest, error))?);
     for (name, value) in grant.into_iter().flat_map(|grant| grant.headers) {
