@@ -14,6 +14,7 @@ mod forks;
 mod forwarding;
 mod headers;
 mod http2_upstream;
+mod http_proxy;
 mod limits;
 mod listeners;
 mod no_cluster;

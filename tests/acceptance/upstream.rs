@@ -1,11 +1,8 @@
 //! An upstream over TLS.
 
-use std::process::Command;
-
 use testkit::{
     certs::{Authority, Subject},
     client::Request,
-    process::{Process, binary},
     upstream::{Reply, Upstream},
     wait::wait_for,
 };
@@ -116,21 +113,4 @@ async fn a_client_certificate_for_the_upstream_needs_its_key_and_no_ca() {
     }
     let proxy = scene.proxy(&[certificate, key]).await;
     proxy.line_with(&["W", "--upstream-client-cert-file", "without effect"]).await;
-}
-
-/// Go sends the request, with the client's Host, to the proxy of the environment.
-#[tokio::test]
-async fn the_proxy_of_the_environment_is_not_used_for_the_upstream() {
-    let other = Upstream::start(|_| Reply::ok("the wrong one")).await;
-    let scene = Scene::new().await;
-    let flags = scene.flags(&["--upstream=http://upstream.invalid:80"]);
-    let variables = ["HTTP_PROXY", "http_proxy"].map(|name| (name, other.url()));
-    let no_proxy = ("NO_PROXY", "127.0.0.1".to_owned());
-    let process = Process::spawn(Command::new(binary()).args(&flags).envs(variables).envs([no_proxy]));
-    process.line_with(&["W", "HTTP_PROXY", "not used"]).await;
-    let line = process.line_with(&["Listening", "secure"]).await;
-    let address = line.split('"').find_map(|word| word.parse::<std::net::SocketAddr>().ok()).unwrap();
-    let mut client = testkit::client::Client::connect(testkit::client::Version::H1, address, &scene.authority.tls()).await;
-    assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 502);
-    assert_eq!(other.count(), 0);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 pub(crate) const LAWFUL: &[(&str, &[&str])] = &[
     ("auth", &["kube-api", "observe", "outbound", "rbac", "request", "settings"]),
     ("go-compat", &[]),
-    ("kube-api", &["request"]),
+    ("kube-api", &["go-compat", "request"]),
     ("observe", &["request"]),
     ("outbound", &["settings"]),
     ("proxy", &["go-compat", "observe", "request", "settings"]),

@@ -13,6 +13,8 @@ pub(crate) struct Group {
     pub(crate) flags: Vec<&'static str>,
     /// Flags that the Go program does not have, for ours alone.
     pub(crate) own_flags: &'static [&'static str],
+    /// Variables of the environment; their values are filled as flags are.
+    pub(crate) variables: &'static [(&'static str, &'static str)],
     pub(crate) listeners: &'static [Listener],
     /// The text of `--config-file`.
     pub(crate) config: Option<&'static str>,
@@ -71,7 +73,7 @@ const HTTP1: &[Version] = &[Version::H1];
 
 impl Group {
     pub(crate) fn new(name: &'static str, flags: &[&'static str], cases: Vec<Case>) -> Self {
-        Self { name, flags: flags.to_vec(), own_flags: &[], listeners: &[Listener::Secure], config: None, cases }
+        Self { name, flags: flags.to_vec(), own_flags: &[], variables: &[], listeners: &[Listener::Secure], config: None, cases }
     }
 
     pub(crate) fn config(self, text: &'static str) -> Self {
@@ -80,6 +82,10 @@ impl Group {
 
     pub(crate) fn own_flags(self, own_flags: &'static [&'static str]) -> Self {
         Self { own_flags, ..self }
+    }
+
+    pub(crate) fn variables(self, variables: &'static [(&'static str, &'static str)]) -> Self {
+        Self { variables, ..self }
     }
 
     pub(crate) fn listeners(self, listeners: &'static [Listener]) -> Self {

@@ -9,6 +9,7 @@ mod case;
 mod certificates;
 mod credentials;
 mod forwarding;
+mod http_proxy;
 mod identity;
 mod listeners;
 mod oidc;
@@ -112,6 +113,11 @@ async fn api_failures_end_alike() {
 }
 
 #[tokio::test]
+async fn proxies_of_the_environment_are_used_alike() {
+    run::run(&http_proxy::groups()).await;
+}
+
+#[tokio::test]
 async fn listeners_serve_alike() {
     run::run(&listeners::groups()).await;
 }
@@ -169,6 +175,7 @@ fn all_groups() -> Vec<Group> {
         answers::groups(),
         api_failures::groups(),
         listeners::groups(),
+        http_proxy::groups(),
         oidc::groups(),
     ]
     .concat()

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) api: Api,
     upstream: Upstream,
     tls_upstream: Upstream,
+    /// A proxy that leads to it.
+    tunnels: Upstream,
     h2c_upstream: Upstream,
     h2_upstream: Upstream,
     issuer: Issuer,
@@ -102,8 +104,9 @@ impl World {
     pub(crate) async fn new() -> Self {
         let (serving, clients) = (Authority::new("serving"), Authority::new("clients"));
         let folder = tempfile::tempdir().unwrap();
-        let tls_upstream = Upstream::start_tls(&serving.server(), replies::reply).await;
         let h2_upstream = Upstream::start_http2(Some(&serving.server()), replies::reply).await;
+        let tls_upstream =
+            Upstream::start_tls(&serving.issue(&Subject::server(&["localhost", "127.0.0.1", "upstream.invalid"])), replies::reply).await;
         let api = Api::start().await;
         api.rule(|spec| match spec["user"].as_str().unwrap_or_default() {
             "mallory" => Verdict::NoOpinion,
@@ -122,6 +125,7 @@ impl World {
             issued: oidc::tokens(&issuer.url(), &key),
             issuer,
             upstream: Upstream::start(replies::reply).await,
+            tunnels: Upstream::start_tunnels(tls_upstream.address()).await,
             tls_upstream,
             h2c_upstream: Upstream::start_http2(None, replies::reply).await,
             h2_upstream,
@@ -148,6 +152,8 @@ impl World {
     /// A flag of a table as a program gets it: `{upstream}`, `{dead}` and the like are URLs, `{folder}` has the files.
     pub(crate) fn fill(&self, flag: &str) -> String {
         flag.replace("{upstream}", &self.upstream.url())
+            .replace("{upstream-address}", &self.upstream.address().to_string())
+            .replace("{tunnels}", &self.tunnels.url())
             .replace("{tls-upstream}", &self.tls_upstream.url())
             .replace("{h2c-upstream}", &self.h2c_upstream.url())
             .replace("{h2-upstream}", &self.h2_upstream.url())
@@ -192,9 +198,13 @@ impl World {
         let go_flags = with_listeners(secure, insecure, endpoints);
         let mut our_flags = with_listeners(secure.map(|_| 0), insecure.map(|_| 0), endpoints.map(|_| free_port()));
         our_flags.extend(group.own_flags.iter().map(|&flag| flag.to_owned()));
+        let variables: Vec<(&str, String)> = group.variables.iter().map(|(name, value)| (*name, self.fill(value))).collect();
+        let mut command: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        command.push(go.display().to_string());
+        command.extend(go_flags);
         let pairing = Pairing {
-            go: Proxy::start_other(go, &go_flags, address(secure), address(insecure), address(endpoints)).await,
-            ours: Proxy::start(&our_flags).await,
+            go: Proxy::start_other("env".as_ref(), &command, address(secure), address(insecure), address(endpoints)).await,
+            ours: Proxy::start_with(&our_flags, &variables).await,
         };
         if group.flags.iter().any(|flag| flag.starts_with("--oidc-issuer=")) {
             for proxy in [&pairing.go, &pairing.ours] {

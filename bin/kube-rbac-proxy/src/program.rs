@@ -1,4 +1,4 @@
-use std::{env, sync::Arc};
+use std::sync::Arc;
 
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
@@ -14,7 +14,7 @@ use crate::{
     flags::{CommandLine, Options, Version},
     gate,
     serve::{self, Handlers},
-    settings::{self, Checked, Settings, Sources},
+    settings::{self, Checked, Settings, Sources, UpstreamSettings},
     signals::Signals,
 };
 
@@ -72,7 +72,9 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     if !errors.is_empty() {
         return Err(errors);
     }
-    warn_of_proxy_environment(&settings);
+    if let Some(proxy) = &settings.upstream.via {
+        tracing::info!(%proxy, "The upstream is reached through the proxy that the environment names");
+    }
     files.warn(&metrics);
 
     let (trigger, drain) = DrainTrigger::new();
@@ -99,7 +101,8 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         false => None,
     };
     let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);
-    let speech = Speech { tls, http2_only: settings.upstream.http2_only, silence: settings.upstream.silence };
+    let UpstreamSettings { http2_only, silence, ref via, .. } = settings.upstream;
+    let speech = Speech { tls, http2_only, silence, via: via.clone() };
     let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)
         .forwarding(settings.upstream.forwarding.clone())
         .patience(settings.upstream.patience);
@@ -108,17 +111,4 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         road: Arc::new(Road { gate, upstream, livez: settings.listeners.livez.clone(), metrics: Arc::clone(metrics) }),
         endpoints: Arc::new(endpoints),
     })
-}
-
-/// Go sends requests for upstreams elsewhere through the proxy that the environment names.
-fn warn_of_proxy_environment(settings: &Settings) {
-    let names: &[&str] = match settings.upstream.secure {
-        true => &["HTTPS_PROXY", "https_proxy"],
-        false => &["HTTP_PROXY", "http_proxy"],
-    };
-    if let Some(name) = names.iter().find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
-        && !settings.upstream.is_local()
-    {
-        tracing::warn!("{name} is not used for the upstream: it is connected to directly");
-    }
 }

@@ -1,6 +1,7 @@
 //! From flags to settings: each value checked, alone and beside the others, before anything is opened.
 
 mod deciders;
+mod listeners;
 mod oidc;
 mod tls;
 mod upstream;
@@ -8,7 +9,7 @@ mod upstream;
 use std::{env, path::PathBuf, time::Duration};
 
 use auth::IdentityHeaders;
-use go_compat::{GoDuration, ListenAddress, quote};
+use go_compat::{GoDuration, quote};
 use http::{HeaderName, HeaderValue, header};
 use kube_api::ApiSettings;
 use observe::Format;
@@ -17,6 +18,7 @@ use settings::PathLists;
 
 pub(crate) use self::{
     deciders::{Deciders, Method, Mode},
+    listeners::Listeners,
     oidc::Oidc,
     tls::TlsSettings,
     upstream::UpstreamSettings,
@@ -46,16 +48,6 @@ pub(crate) struct Deciding {
     pub(crate) audiences: Vec<String>,
     pub(crate) compat_api_errors: bool,
     pub(crate) ttls: Ttls,
-}
-
-/// Where requests come in.
-#[derive(Debug, Default)]
-pub(crate) struct Listeners {
-    pub(crate) secure: Option<ListenAddress>,
-    pub(crate) insecure: Option<ListenAddress>,
-    pub(crate) endpoints: Option<ListenAddress>,
-    /// The path that is answered to everybody.
-    pub(crate) livez: Option<String>,
 }
 
 /// What is to be opened, each file by itself: one that is of no use keeps no other fault from being found.
@@ -142,7 +134,7 @@ pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
 }
 
 fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Option<Settings> {
-    let listeners = listeners(options, findings);
+    let listeners = listeners::read(options, findings);
     let reload_interval = time("tls-reload-interval", options.tls_reload_interval, findings);
     let tls = tls::read(options, findings);
     let http2 = http2(options, findings);
@@ -169,47 +161,6 @@ fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
         deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
     };
     Deciding { deciders, oidc, paths, audiences: options.auth_token_audiences.clone(), compat_api_errors: options.compat_api_errors, ttls }
-}
-
-fn listeners(options: &Options, findings: &mut Findings) -> Listeners {
-    let mut address = |flag: &str, text: &str| match text {
-        "" => None,
-        _ => text.parse::<ListenAddress>().map_err(|why| findings.error(format!("--{flag}: {}: {why}; write host:port", quote(text)))).ok(),
-    };
-    let secure = address("secure-listen-address", &options.secure_listen_address);
-    let insecure = address("insecure-listen-address", &options.insecure_listen_address);
-    if options.secure_listen_address.is_empty() && options.insecure_listen_address.is_empty() {
-        findings.error("no listener: give --secure-listen-address, such as :8443");
-    }
-    let endpoints = match (options.proxy_endpoints_port, u16::try_from(options.proxy_endpoints_port)) {
-        (0, _) => None,
-        (port, Err(_)) => {
-            findings.error(format!("--proxy-endpoints-port: {port} is no port: it must be from 1 to 65535"));
-            None
-        }
-        (_, Ok(port)) => secure.as_ref().map(|secure| secure.with_port(port)),
-    };
-    if options.proxy_endpoints_port != 0 && options.secure_listen_address.is_empty() {
-        findings.warn("--proxy-endpoints-port is without effect: it needs --secure-listen-address");
-    }
-    if let (Some(secure), Some(endpoints)) = (&secure, &endpoints)
-        && secure.port() == endpoints.port()
-    {
-        findings.error(format!("--proxy-endpoints-port: {} is the port of --secure-listen-address: it must be another", endpoints.port()));
-    }
-    let livez = Some(options.livez_path.clone()).filter(|path| !path.is_empty());
-    if livez
-        .as_ref()
-        .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(is_plain) || path.contains("//") || path.contains("/."))
-    {
-        findings.error(format!("--livez-path: {}: it must be one plain path, such as /livez", quote(&options.livez_path)));
-    }
-    Listeners { secure, insecure, endpoints, livez }
-}
-
-/// Stands for itself in a path, whoever reads it.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)
 }
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {

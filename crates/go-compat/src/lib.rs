@@ -4,6 +4,7 @@
 
 mod csv;
 mod duration;
+mod http_proxy;
 mod listen;
 mod network;
 mod number;
@@ -15,6 +16,7 @@ mod tls;
 
 pub use csv::{CsvError, Record, read_csv, write_csv};
 pub use duration::{DurationError, GoDuration};
+pub use http_proxy::{HttpProxy, HttpProxyError, ProxyEnvironment};
 pub use listen::{ListenAddress, ListenAddressError, ListenHost};
 pub use network::{Network, NetworkError};
 pub use number::{NumberError, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, parse_uint64};

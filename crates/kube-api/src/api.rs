@@ -1,9 +1,11 @@
 use std::{
+    env,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
 use bytes::Bytes;
+use go_compat::ProxyEnvironment;
 use request::{Attributes, User};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -14,7 +16,6 @@ use crate::{
     connect::{ApiSettings, Way},
     health::HealthRecord,
     limits::Limits,
-    proxy_url::ProxyEnvironment,
     token_review::{TOKEN_REVIEW, TokenSpec, TokenStatus},
     transport::{Failure, Retry, Transport},
     wire::Kind,
@@ -35,7 +36,8 @@ impl Api {
     ///
     /// The kubeconfig, or the pod's ServiceAccount, is unreadable, incomplete or malformed.
     pub async fn connect(settings: ApiSettings) -> Result<Self, ConnectError> {
-        let way = Way::find(&settings, &ProxyEnvironment::read()).await?;
+        let environment = ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+        let way = Way::find(&settings, &environment).await?;
         let transport = Transport::open(way).await.map_err(|why| match settings.kubeconfig {
             Some(path) => ConnectError::Kubeconfig { path, why },
             None => ConnectError::InCluster { why },

@@ -6,7 +6,8 @@ use std::{
 use http::{HeaderValue, header};
 use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use crate::{ConnectError, error::describe_kubeconfig, proxy_url::ProxyEnvironment, token_file::TokenFile};
+use crate::{ConnectError, error::describe_kubeconfig, proxy_url::proxy_of, token_file::TokenFile};
+use go_compat::ProxyEnvironment;
 
 /// How to reach the API server.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +63,7 @@ async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<
         return Err(format!("its current context's user {user:?} does not exist"));
     }
     if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
-        config.proxy_url = environment.proxy_of(&config.cluster_url).map_err(|error| describe_proxy(&error))?;
+        config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     }
     if cluster.certificate_authority_data.is_none() {
         config.root_cert_file = cluster.certificate_authority.map(PathBuf::from);
@@ -74,7 +75,7 @@ async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<
 
 fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
     let mut config = Config::incluster_env().map_err(|error| error.to_string())?;
-    config.proxy_url = environment.proxy_of(&config.cluster_url).map_err(|error| describe_proxy(&error))?;
+    config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
     Ok(Way { config, token, identity_files: Vec::new() })
 }

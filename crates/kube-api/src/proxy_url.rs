@@ -1,53 +1,19 @@
-use std::env;
-
+use go_compat::ProxyEnvironment;
 use http::Uri;
-use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::KubeconfigError;
 
-/// Go's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, which client-go obeys unless the kubeconfig has a `proxy-url`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ProxyEnvironment {
-    http: String,
-    https: String,
-    no: String,
-}
-
-impl ProxyEnvironment {
-    /// Of this process.
-    pub(crate) fn read() -> Self {
-        Self { http: variable("HTTP_PROXY"), https: variable("HTTPS_PROXY"), no: variable("NO_PROXY") }
-    }
-
-    /// The proxy between here and the API server, if any. kube compares NO_PROXY with the proxy's own host, and never
-    /// looks at the environment in a pod.
-    pub(crate) fn proxy_of(&self, api: &Uri) -> Result<Option<Uri>, KubeconfigError> {
-        let proxy = match api.scheme_str() {
-            Some("http") => &self.http,
-            _ => &self.https,
-        };
-        if proxy.is_empty() || is_loopback(api) {
-            return Ok(None);
-        }
-        let matcher = Matcher::builder().http("http://proxy").https("http://proxy").no(self.no.as_str()).build();
-        if matcher.intercept(api).is_none() {
-            return Ok(None);
-        }
-        let proxy = match proxy.contains("://") {
-            true => proxy.clone(),
-            false => format!("http://{proxy}"),
-        };
-        proxy.parse().map(Some).map_err(KubeconfigError::ParseProxyUrl)
-    }
-}
-
-fn variable(name: &str) -> String {
-    env::var(name).or_else(|_| env::var(name.to_ascii_lowercase())).unwrap_or_default()
-}
-
-/// Go never asks a proxy for these.
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+/// The proxy between here and the API server, if any: client-go obeys the environment unless the kubeconfig has a
+/// `proxy-url`. kube compares NO_PROXY with the proxy's own host, and never looks at the environment in a pod.
+pub(crate) fn proxy_of(environment: &ProxyEnvironment, api: &Uri) -> Result<Option<Uri>, KubeconfigError> {
+    let is_https = api.scheme_str() != Some("http");
+    let host = api.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let port = api.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+    let Some((_, proxy)) = environment.proxy_for(is_https, host, port) else { return Ok(None) };
+    let proxy = match proxy.contains("://") {
+        true => proxy.to_owned(),
+        false => format!("http://{proxy}"),
+    };
+    proxy.parse().map(Some).map_err(KubeconfigError::ParseProxyUrl)
 }
 
 #[cfg(test)]
@@ -55,12 +21,13 @@ mod tests {
     use super::*;
 
     fn proxy(api: &str) -> Option<String> {
-        let environment = ProxyEnvironment {
-            http: "plain:3128".into(),
-            https: "http://u:p@secure:3128".into(),
-            no: "10.0.0.0/8,.svc,other.example".into(),
-        };
-        environment.proxy_of(&api.parse().expect("a URL")).expect("a proxy's URL").map(|uri| uri.to_string())
+        let environment = ProxyEnvironment::read(|name| match name {
+            "HTTP_PROXY" => Some("plain:3128".to_owned()),
+            "https_proxy" => Some("http://u:p@secure:3128".to_owned()),
+            "NO_PROXY" => Some("10.0.0.0/8,.svc,other.example".to_owned()),
+            _ => None,
+        });
+        proxy_of(&environment, &api.parse().expect("a URL")).expect("a proxy's URL").map(|uri| uri.to_string())
     }
 
     #[test]
@@ -77,6 +44,6 @@ mod tests {
         ] {
             assert_eq!(proxy(direct), None, "{direct}");
         }
-        assert_eq!(ProxyEnvironment::default().proxy_of(&Uri::from_static("https://api.example")).expect("none"), None);
+        assert_eq!(proxy_of(&ProxyEnvironment::default(), &Uri::from_static("https://api.example")).expect("none"), None);
     }
 }

@@ -223,7 +223,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::{ApiSettings, proxy_url::ProxyEnvironment};
+    use crate::ApiSettings;
+    use go_compat::ProxyEnvironment;
 
     #[tokio::test]
     async fn a_renewed_certificate_is_presented_and_a_broken_one_leaves_the_last() {

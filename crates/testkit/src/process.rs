@@ -143,8 +143,13 @@ impl Drop for Process {
 impl Proxy {
     /// Starts ours and waits until every listener that the flags ask for serves.
     pub async fn start<S: AsRef<str>>(flags: &[S]) -> Self {
+        Self::start_with(flags, &[]).await
+    }
+
+    /// [`Proxy::start`] with variables in the environment.
+    pub async fn start_with<S: AsRef<str>>(flags: &[S], variables: &[(&str, String)]) -> Self {
         let flags: Vec<&str> = flags.iter().map(AsRef::as_ref).collect();
-        let process = Process::spawn(Command::new(binary()).args(&flags));
+        let process = Process::spawn(Command::new(binary()).args(&flags).envs(variables.iter().cloned()));
         let mut proxy = Self { process, secure: None, insecure: None, endpoints: None };
         let asked = |flag: &str| flags.iter().any(|given| given.trim_start_matches('-').replace('_', "-").starts_with(flag));
         if asked("secure-listen-address") {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinHandle},
 };
@@ -108,6 +109,23 @@ impl Upstream {
     /// Gives each connection to the function.
     pub async fn start_raw<F: Future<Output = ()> + Send + 'static>(serve: impl Fn(Session) -> F + Send + Sync + 'static) -> Self {
         Self::launch(None, Arc::new(move |session| Box::pin(serve(session)))).await
+    }
+
+    /// An HTTP proxy that records who wants to be connected where, and connects everybody to this address.
+    pub async fn start_tunnels(to: SocketAddr) -> Self {
+        Self::start_raw(move |mut session| async move {
+            let Some(head) = session.read_head().await else { return };
+            session.record(head, Body::default());
+            if session.wire.send("HTTP/1.1 200 Connected\r\n\r\n").await.is_err() {
+                return;
+            }
+            let Session { wire, log, .. } = session;
+            if let Ok(mut upstream) = TcpStream::connect(to).await {
+                let _ = copy_bidirectional(&mut wire.into_stream(), &mut upstream).await;
+            }
+            drop(log);
+        })
+        .await
     }
 
     async fn launch(tls: Option<TlsAcceptor>, serve: Serve) -> Self {

@@ -1,6 +1,6 @@
-use std::{net::IpAddr, time::Duration};
+use std::{env, net::IpAddr, time::Duration};
 
-use go_compat::{Network, quote};
+use go_compat::{HttpProxy, Network, ProxyEnvironment, quote};
 use http::{Uri, uri::Scheme};
 use proxy::{Forwarding, upstream::Address};
 
@@ -17,17 +17,11 @@ pub(crate) struct UpstreamSettings {
     pub(crate) http2_only: bool,
     /// How long a client may send nothing of its body before the upstream answers.
     pub(crate) silence: Option<Duration>,
+    /// What is connected to in its place.
+    pub(crate) via: Option<HttpProxy>,
     /// How long the head of a response is waited for.
     pub(crate) patience: Option<Duration>,
     pub(crate) forwarding: Forwarding,
-}
-
-impl UpstreamSettings {
-    /// Whether it is this machine.
-    pub(crate) fn is_local(&self) -> bool {
-        let host = &self.address.host;
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
 }
 
 /// `--upstream` and what belongs to it.
@@ -52,7 +46,19 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if options.forward_authorization {
         findings.warn("--forward-authorization: the upstream gets its users' tokens, with which it can act for them elsewhere");
     }
-    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, patience, forwarding })
+    // As in Go, whose transport of HTTP/2 alone knows of no proxy.
+    let via = if options.upstream_force_h2c { None } else { via(&address, secure, findings) };
+    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, via, patience, forwarding })
+}
+
+/// The proxy that the environment names for the upstream, as in Go.
+fn via(upstream: &Address, secure: bool, findings: &mut Findings) -> Option<HttpProxy> {
+    let environment = ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+    let (name, url) = environment.proxy_for(secure, &upstream.host, upstream.port)?;
+    if environment.is_cgi() && !secure {
+        findings.error(format!("{name} and REQUEST_METHOD are set: a proxy that a client may have named is not used"));
+    }
+    url.parse().map_err(|why| findings.error(format!("{name}: {why}"))).ok()
 }
 
 /// `None`: everybody, as in Go.

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use go_compat::HttpProxy;
 use http::uri::Scheme;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -19,7 +20,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{http2::Http2, upload::Upload};
+use super::{
+    http2::Http2,
+    upload::Upload,
+    via::{self, TunnelError},
+};
 
 /// As in Go's default transport.
 const DIAL: Duration = Duration::from_secs(30);
@@ -39,6 +44,8 @@ pub(super) struct Connector {
     port: u16,
     tls: Option<Tls>,
     http2_only: bool,
+    /// What is connected to in the upstream's place.
+    via: Option<HttpProxy>,
 }
 
 /// A connection in the version that both ends agreed on.
@@ -60,6 +67,10 @@ pub(super) enum ConnectError {
     Resolve { host: String, source: io::Error },
     #[error("{address} cannot be connected to: {source}")]
     Dial { address: SocketAddr, source: io::Error },
+    #[error("the proxy {proxy} opens no tunnel: {source}")]
+    Tunnel { proxy: String, source: TunnelError },
+    #[error("the proxy {proxy} opens no tunnel in time")]
+    TunnelTimeout { proxy: String },
     #[error("{host} has no address")]
     NoAddress { host: String },
     #[error("{host} is no name for TLS: {source}")]
@@ -71,7 +82,7 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(host: String, port: u16, tls: Option<ClientConfig>, http2_only: bool) -> Self {
+    pub(super) fn new(host: String, port: u16, tls: Option<ClientConfig>, http2_only: bool, via: Option<HttpProxy>) -> Self {
         let offering = |config: &ClientConfig, protocols: &[&str]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -79,7 +90,7 @@ impl Connector {
         };
         let usual: &[&str] = if http2_only { &["h2"] } else { &["h2", "http/1.1"] };
         let tls = tls.map(|config| Tls { usual: offering(&config, usual), http1: offering(&config, &["http/1.1"]) });
-        Self { host, port, tls, http2_only }
+        Self { host, port, tls, http2_only, via }
     }
 
     pub(super) fn http2_only(&self) -> bool {
@@ -112,34 +123,21 @@ impl Connector {
         }
     }
 
+    /// To the upstream, through the proxy if there is one: that leaves a tunnel to its ends, and passes on what is in cleartext.
     async fn dial(&self) -> Result<TcpStream, ConnectError> {
-        let mut last = ConnectError::NoAddress { host: self.host.clone() };
-        for address in self.addresses().await? {
-            match timeout(DIAL, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Without it each small request waits for an acknowledgement; a socket that refuses it still works.
-                    let _ = stream.set_nodelay(true);
-                    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
-                    let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
-                    return Ok(stream);
-                }
-                Ok(Err(source)) => last = ConnectError::Dial { address, source },
-                Err(_) => last = ConnectError::Dial { address, source: io::ErrorKind::TimedOut.into() },
-            }
+        let Some(proxy) = &self.via else { return dial(&self.host, self.port).await };
+        let stream = dial(&proxy.host, proxy.port).await?;
+        if self.tls.is_none() {
+            return Ok(stream);
         }
-        Err(last)
-    }
-
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(vec![(address, self.port).into()]);
+        let upstream = match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        };
+        match timeout(DIAL, via::tunnel(stream, &upstream, proxy)).await {
+            Ok(stream) => stream.map_err(|source| ConnectError::Tunnel { proxy: proxy.to_string(), source }),
+            Err(_) => Err(ConnectError::TunnelTimeout { proxy: proxy.to_string() }),
         }
-        // The usual upstream of a sidecar; asking the system for it would take a thread for each connection.
-        if self.host.eq_ignore_ascii_case("localhost") {
-            return Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into(), (Ipv6Addr::LOCALHOST, self.port).into()]);
-        }
-        let resolved = lookup_host((self.host.as_str(), self.port)).await;
-        resolved.map(Iterator::collect).map_err(|source| ConnectError::Resolve { host: self.host.clone(), source })
     }
 
     async fn secure(&self, stream: TcpStream, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, ConnectError> {
@@ -175,8 +173,43 @@ impl Connector {
     }
 }
 
+async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let mut last = ConnectError::NoAddress { host: host.to_owned() };
+    for address in addresses(host, port).await? {
+        match timeout(DIAL, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it each small request waits for an acknowledgement; a socket that refuses it still works.
+                let _ = stream.set_nodelay(true);
+                let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
+                return Ok(stream);
+            }
+            Ok(Err(source)) => last = ConnectError::Dial { address, source },
+            Err(_) => last = ConnectError::Dial { address, source: io::ErrorKind::TimedOut.into() },
+        }
+    }
+    Err(last)
+}
+
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    // The usual upstream of a sidecar; asking the system for it would take a thread for each connection.
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+    }
+    let resolved = lookup_host((host, port)).await;
+    resolved.map(Iterator::collect).map_err(|source| ConnectError::Resolve { host: host.to_owned(), source })
+}
+
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("host", &self.host).field("port", &self.port).field("tls", &self.tls.is_some()).finish()
+        f.debug_struct("Connector")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("tls", &self.tls.is_some())
+            .field("via", &self.via)
+            .finish()
     }
 }

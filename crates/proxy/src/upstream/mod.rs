@@ -7,9 +7,11 @@ mod outgoing;
 mod pool;
 mod tls;
 mod upload;
+mod via;
 
 use std::{sync::Arc, time::Duration};
 
+use go_compat::HttpProxy;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
@@ -46,6 +48,8 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Upstream {
     address: Address,
+    /// The proxy that sends the requests on.
+    told: Option<HttpProxy>,
     managed: ManagedHeaders,
     silence: Option<Duration>,
     forwarding: Forwarding,
@@ -62,6 +66,8 @@ pub struct Speech {
     pub http2_only: bool,
     /// How long a client may send nothing of its body before the upstream answers. `None`: for ever.
     pub silence: Option<Duration>,
+    /// The HTTP proxy that is connected to in its place.
+    pub via: Option<HttpProxy>,
 }
 
 /// The upstream's URL, in parts.
@@ -82,8 +88,11 @@ pub struct Address {
 impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
-        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, speech.tls, speech.http2_only));
-        Self { address, managed, silence: speech.silence, forwarding: Forwarding::default(), patience: None, pool }
+        let Speech { tls, http2_only, silence, via } = speech;
+        // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
+        let told = via.clone().filter(|_| tls.is_none());
+        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via));
+        Self { address, told, managed, silence, forwarding: Forwarding::default(), patience: None, pool }
     }
 
     /// Tells the upstream of the way here, and passes tokens, as this says.
@@ -107,7 +116,10 @@ impl Upstream {
     /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408. Patience has
     /// ended: 504.
     pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
-        let request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body, self.silence)?;
+        let mut request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body, self.silence)?;
+        if let Some(proxy) = &self.told {
+            via::address(&mut request, &self.address, proxy)?;
+        }
         let asked = request.headers().get(header::UPGRADE).cloned();
         let exchange = self.exchange(request, asked.is_some());
         let mut response = match self.patience {
