@@ -15,6 +15,7 @@ mod forwarding;
 mod headers;
 mod http2_upstream;
 mod http_proxy;
+mod in_the_wild;
 mod limits;
 mod listeners;
 mod no_cluster;
