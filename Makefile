@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CACHE)/tools/bin
 SUITES := acceptance differential cluster architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release quickstart rbac-agree docs test size $(STEPS)
+.PHONY: build release quickstart rbac-agree rotations docs test size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -31,6 +31,10 @@ quickstart:
 # The evaluator of RBAC against the API server, ten times as long as in `make test`.
 rbac-agree:
 	RBAC_AGREE_PAIRS=100000 $(CARGO) test -p tests --test cluster the_evaluator_decides -- --nocapture
+
+# A thousand changes of the serving certificate under load, a hundred thousand requests: fifty times those of `make test`.
+rotations:
+	ROTATIONS=1000 $(CARGO) test -p tests --test acceptance rotations:: -- --nocapture
 
 # Writes docs/flags.md from the table of flags.
 docs:

@@ -1,6 +1,12 @@
 //! What the program promises, shown on the program itself: between a fake API server, a recording upstream and clients
 //! without manners. Needs nothing but this machine.
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should stop and say so")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop and say so"
+)]
 
 mod api_failures;
 mod authorization;
@@ -26,6 +32,7 @@ mod program;
 mod raw_http2;
 mod real_clients;
 mod rewrites;
+mod rotations;
 mod scene;
 mod secrets;
 mod serving;
