@@ -93,6 +93,57 @@ const FOUND: &[Found] = &[
         ..PLAIN
     },
     Found {
+        place: "OpenShift's cluster-monitoring-operator, queries of tenants",
+        flags: &[
+            "--secure-listen-address=0.0.0.0:9092",
+            "--upstream=http://127.0.0.1:9095",
+            "--config-file=/etc/kube-rbac-proxy/config.yaml",
+            "--tls-cert-file=/etc/tls/private/tls.crt",
+            "--tls-private-key-file=/etc/tls/private/tls.key",
+            OPENSHIFT_SUITES,
+            "--tls-min-version=VersionTLS12",
+            "--logtostderr=true",
+            "--allow-paths=/api/v1/query,/api/v1/query_range,/api/v1/labels,/api/v1/label/*/values,/api/v1/series",
+        ],
+        config: Some(
+            "\"authorization\":\n  \"resourceAttributes\":\n    \"apiGroup\": \"metrics.k8s.io\"\n    \"apiVersion\": \"v1beta1\"\n    \
+             \"namespace\": \"{{ .Value }}\"\n    \"resource\": \"pods\"\n  \"rewrites\":\n    \"byQueryParameter\":\n      \
+             \"name\": \"namespace\"\n",
+        ),
+        target: "/api/v1/label/job/values?namespace=team",
+        asked: Some(|| {
+            let (version, resource) = ("v1beta1", "pods");
+            json!({ "resourceAttributes": {
+                "namespace": "team", "verb": "get", "group": "metrics.k8s.io", "version": version, "resource": resource,
+            } })
+        }),
+        hidden: &["/metrics", "/api/v1/label/a/b/values?namespace=team"],
+        ..PLAIN
+    },
+    Found {
+        place: "OpenShift's cluster-monitoring-operator, alerts of tenants",
+        flags: &[
+            "--secure-listen-address=0.0.0.0:9092",
+            "--upstream=http://127.0.0.1:9096",
+            "--config-file=/etc/kube-rbac-proxy/config.yaml",
+            "--tls-cert-file=/etc/tls/private/tls.crt",
+            "--tls-private-key-file=/etc/tls/private/tls.key",
+            OPENSHIFT_SUITES,
+            "--tls-min-version=VersionTLS12",
+        ],
+        config: Some(
+            "\"authorization\":\n  \"resourceAttributes\":\n    \"apiGroup\": \"monitoring.coreos.com\"\n    \
+             \"namespace\": \"{{ .Value }}\"\n    \"resource\": \"prometheusrules\"\n  \"rewrites\":\n    \
+             \"byQueryParameter\":\n      \"name\": \"namespace\"\n",
+        ),
+        target: "/api/v2/alerts?namespace=team",
+        asked: Some(|| {
+            let group = "monitoring.coreos.com";
+            json!({ "resourceAttributes": { "namespace": "team", "verb": "get", "group": group, "resource": "prometheusrules" } })
+        }),
+        ..PLAIN
+    },
+    Found {
         place: "OpenShift's cluster-monitoring-operator, Thanos' sidecar",
         flags: &[
             "--secure-listen-address=[$(POD_IP)]:10903",
