@@ -42,6 +42,8 @@ pub(crate) fn groups() -> Vec<Group> {
         ]),
         to("other addresses are exempt", "--upstream=http://192.0.2.1:81", told("a request"))
             .variables(&[("HTTP_PROXY", "{upstream}"), ("NO_PROXY", "192.0.3.0/24,192.0.2.1:80,192.0.2.0/32,2.1,[::1]")]),
+        Group::new("HTTP/2 without asking", &[ELSEWHERE, "--upstream-force-h2c"], vec![by("a request")])
+            .variables(&[("HTTP_PROXY", "{upstream}")]),
         Group::new("a tunnel", &secure, vec![by("a request"), by("another host").host("elsewhere.test")])
             .variables(&[("HTTPS_PROXY", "{tunnels}"), ("HTTP_PROXY", "{dead}")]),
         Group::new("a proxy that opens no tunnel", &secure, vec![by("a request")]).variables(&[("HTTPS_PROXY", "{dead}")]),
