@@ -5,6 +5,7 @@ use serde_json::Value;
 /// Which room may use which, outside tests. Those that are not here may use none; commands may use all of these.
 pub(crate) const LAWFUL: &[(&str, &[&str])] = &[
     ("auth", &["kube-api", "observe", "outbound", "rbac", "request", "settings"]),
+    ("command", &["go-compat"]),
     ("go-compat", &[]),
     ("kube-api", &["go-compat", "request"]),
     ("observe", &["request"]),

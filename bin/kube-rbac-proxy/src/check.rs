@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use command::CommandLine;
 use kube_api::{AccessVerdict, Api};
 use request::{Attributes, ResourceAttributes, User};
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use crate::{
     complain,
     files::Files,
-    flags::CommandLine,
+    flags::Options,
     gate, program,
     settings::{self, Checked, Deciding, Method, Mode},
 };
@@ -22,7 +23,7 @@ const MASTERS: &str = "system:masters";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Says what is wrong with the flags and files, as serving would, and what is allowed and unwise.
-pub(crate) fn run(line: CommandLine) -> Result<ExitCode, Vec<String>> {
+pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, mut errors, ignored, .. } = line;
     errors.extend(settings::log_format(&options).err());
     let Checked { sources, settings, mut warnings, errors: found } = settings::check(&options);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use auth::{Explanation, RequestGate};
+use command::CommandLine;
 use http::{HeaderName, HeaderValue, Request, request::Parts};
 use observe::Metrics;
 use request::User;
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::{
     VERSION, complain,
     files::DecidingFiles,
-    flags::{CommandLine, ExplainOptions, Options},
+    flags::{ExplainOptions, Options},
     gate, program,
     settings::{self, Checked, Mode},
 };
@@ -23,7 +24,7 @@ use crate::{
 const DENIED: u8 = 2;
 
 /// Says what would become of a request, or answers reviews; nothing is served.
-pub(crate) fn run(line: CommandLine) -> Result<ExitCode, Vec<String>> {
+pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, mut errors, .. } = line;
     let form = form(&options.explain).map_err(|why| errors.push(why)).ok();
     let head = head(&options.explain).map_err(|why| errors.push(why)).ok();

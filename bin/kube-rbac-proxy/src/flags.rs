@@ -1,24 +1,43 @@
-//! Every flag, defined once: the parser, `--help`, the start-up log and docs/flags.md read this table.
+//! Every flag of kube-rbac-proxy, defined once: the table.
 
-mod field;
 mod foreign;
-mod help;
 mod table;
 
-use go_compat::{GoDuration, Known, Respelled, respell};
+use command::{Program, Version};
+use go_compat::GoDuration;
 
-pub(crate) use self::help::help;
-use self::{field::Field, table::FLAGS};
+use self::table::FLAGS;
 
-/// One flag.
-pub(crate) struct Flag {
-    /// Without its dashes.
-    name: &'static str,
-    section: Section,
-    help: &'static str,
-    field: Field,
-    standing: Standing,
-}
+/// What the arguments say, and what there is to say.
+pub(crate) static PROGRAM: Program<Options> = Program {
+    name: "kube-rbac-proxy",
+    about: "kube-rbac-proxy is a small HTTP proxy for a single upstream that authenticates requests and authorizes them against\n\
+            the Kubernetes API.\n\nUsage:\n  kube-rbac-proxy [flags]            serve\n  \
+            kube-rbac-proxy check [flags]      say what is wrong with these flags and their files, and what is unwise\n  \
+            kube-rbac-proxy explain [flags]    say what would become of a request, and why\n",
+    sections: &[
+        Section::Serving.shown(),
+        Section::Upstream.shown(),
+        Section::Authentication.shown(),
+        Section::Authorization.shown(),
+        Section::Identity.shown(),
+        Section::Kubernetes.shown(),
+        Section::Limits.shown(),
+        Section::Oidc.shown(),
+        Section::Global.shown(),
+        Section::Explain.shown(),
+        Section::Check.shown(),
+        Section::Ignored.shown(),
+    ],
+    flags: FLAGS,
+    letters: &[('h', "help"), ('o', "output"), ('v', "v")],
+    explain: foreign::explain,
+};
+
+/// Says what would become of a request.
+pub(crate) const EXPLAIN: &str = "explain";
+/// Says what is wrong and what is unwise.
+pub(crate) const CHECK: &str = "check";
 
 /// Where `--help` shows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +56,32 @@ enum Section {
     Ignored,
 }
 
-/// What comes of a flag that is used.
-enum Standing {
-    /// It does what it says, as the test of this name shows.
-    Obeyed(#[cfg_attr(not(test), expect(dead_code, reason = "for docs/flags.md, which a test writes"))] &'static str),
-    /// It is accepted without effect, and a warning names it.
-    Warned,
+impl Section {
+    const fn shown(self) -> command::Section {
+        let command = match self {
+            Self::Explain => Some(EXPLAIN),
+            Self::Check => Some(CHECK),
+            _ => None,
+        };
+        command::Section { title: self.title(), command }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Serving => "Serving",
+            Self::Limits => "Limit",
+            Self::Upstream => "Upstream",
+            Self::Authentication => "Authentication",
+            Self::Authorization => "Authorization",
+            Self::Kubernetes => "Kubernetes API",
+            Self::Identity => "Identity header",
+            Self::Oidc => "OIDC",
+            Self::Global => "Global",
+            Self::Explain => "Explain",
+            Self::Check => "Check",
+            Self::Ignored => "Ignored logging",
+        }
+    }
 }
 
 /// What the command line says, each value of its flag's type and none checked against another.
@@ -127,124 +166,16 @@ pub(crate) struct ExplainOptions {
     pub(crate) reviews: String,
 }
 
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// Serve, which has no name.
-    Serve,
-    /// `explain`: say what would become of a request.
-    Explain,
-    /// `check`: say what is wrong and what is unwise.
-    Check,
-}
-
-/// `--version`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
-    /// Not asked for.
-    Run,
-    Plain,
-    Raw,
-    /// What another version is to be called, which has no effect.
-    Changed,
-}
-
-/// A command line that was read, with all that is wrong about it.
-#[derive(Debug)]
-pub(crate) struct CommandLine {
-    pub(crate) command: Command,
-    pub(crate) options: Options,
-    /// Flags without effect that were used.
-    pub(crate) ignored: Vec<&'static str>,
-    pub(crate) errors: Vec<String>,
-}
-
-impl CommandLine {
-    /// Reads the arguments that follow the program's name.
-    pub(crate) fn read(mut arguments: Vec<String>) -> Self {
-        let command = match arguments.first().map(String::as_str) {
-            Some("explain") => Command::Explain,
-            Some("check") => Command::Check,
-            _ => Command::Serve,
-        };
-        if command != Command::Serve {
-            arguments.remove(0);
-        }
-        let Respelled { flags, positional, faults } = respell(arguments, long, short);
-        let mut errors: Vec<String> = faults.iter().map(foreign::explain).collect();
-        errors.extend(positional.iter().map(|argument| {
-            format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", go_compat::quote(argument))
-        }));
-        let mut line = Self { command, options: Options::default(), ignored: Vec::new(), errors };
-        for given in flags {
-            if let Some(flag) = FLAGS.iter().find(|flag| flag.name == given.name) {
-                line.take(flag, &given.value);
-            }
-        }
-        line
-    }
-
-    fn take(&mut self, flag: &'static Flag, value: &str) {
-        let name = flag.spelled();
-        let (section, owner) = (flag.section, self.command);
-        if (section == Section::Explain && owner != Command::Explain) || (section == Section::Check && owner != Command::Check) {
-            return self.errors.push(format!("{name} is a flag of `kube-rbac-proxy {}`", section.title().to_lowercase()));
-        }
-        if let Err(why) = flag.field.set(&mut self.options, value) {
-            return self.errors.push(format!("{name}: {why}"));
-        }
-        let is_used = || flag.field.inert().is_none_or(|default| value != default);
-        match flag.standing {
-            Standing::Warned if is_used() && !self.ignored.contains(&flag.name) => self.ignored.push(flag.name),
-            _ => {}
-        }
-    }
-}
-
-impl Flag {
-    fn spelled(&self) -> String {
-        match self.name.len() {
-            1 => format!("-{}", self.name),
-            _ => format!("--{}", self.name),
-        }
-    }
-
-    fn known(&self) -> Known {
-        Known { name: self.name, alone: self.field.alone() }
-    }
-}
-
-impl Options {
-    /// Each flag with its value, in klog's words for the start of a Kubernetes program.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
-        let is_shown = |flag: &&Flag| {
-            let of_serving = !matches!(flag.section, Section::Explain | Section::Check) && flag.name != "help";
-            of_serving && matches!(flag.standing, Standing::Obeyed(_))
-        };
-        let shown = FLAGS.iter().filter(is_shown);
-        shown.map(|flag| format!("FLAG: --{}={}", flag.name, go_compat::quote(&flag.field.show(self))))
-    }
-}
-
-fn long(name: &str) -> Option<Known> {
-    FLAGS.iter().find(|flag| flag.name == name).map(Flag::known)
-}
-
-fn short(letter: char) -> Option<Known> {
-    match letter {
-        'h' => long("help"),
-        'o' => long("output"),
-        'v' => long("v"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{env, fs, path::Path};
+
+    use command::{CommandLine, Standing};
+
     use super::*;
 
-    fn read(arguments: &[&str]) -> CommandLine {
-        CommandLine::read(arguments.iter().map(|argument| (*argument).to_owned()).collect())
+    fn read(arguments: &[&str]) -> CommandLine<Options> {
+        PROGRAM.read(arguments.iter().map(|argument| (*argument).to_owned()).collect())
     }
 
     #[test]
@@ -292,7 +223,7 @@ mod tests {
     #[test]
     fn commands_have_flags_of_their_own() {
         let line = read(&["explain", "--as=alice", "--as-group=a", "--as-group=b", "-o", "json", "--rbac-manifests=x"]);
-        assert_eq!((line.command, &line.errors), (Command::Explain, &vec![]));
+        assert_eq!((line.command, &line.errors), (Some(EXPLAIN), &vec![]));
         let explain = &line.options.explain;
         let said = (explain.user.as_str(), explain.groups.as_slice(), explain.output.as_str(), explain.method.as_str());
         assert_eq!(said, ("alice", &["a".to_owned(), "b".to_owned()][..], "json", "GET"));
@@ -312,6 +243,48 @@ mod tests {
     fn no_flag_is_defined_twice() {
         for (index, flag) in FLAGS.iter().enumerate() {
             assert!(FLAGS.iter().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
+        }
+    }
+
+    #[test]
+    fn the_page_of_flags_is_the_table() {
+        let head = "# Flags\n\nEvery flag of kube-rbac-proxy. *Obeyed*: it does what it says, shown by the test named. *Warned*: it is \
+             accepted without\neffect and a warning names it.\n\nSpelling is pflag's: `--flag=value` or `--flag value`, booleans `--flag` or `--flag=false`, `_` for `-`; \
+             lists are comma-separated\nand each use adds to the list. Durations are Go's: `300ms`, `1m30s`.\n";
+        let page = format!("{head}{}", PROGRAM.page());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags.md");
+        if env::var_os("WRITE_DOCS").is_some() {
+            fs::write(&path, &page).expect("docs/flags.md can be written");
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page, "docs/flags.md is not what the table says: run `make docs`");
+    }
+
+    #[test]
+    fn the_test_that_shows_a_flag_exists() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+        let mut code = String::new();
+        for folder in ["acceptance", "cluster", "differential"] {
+            for file in fs::read_dir(tests.join(folder)).expect("a folder of tests").map_while(Result::ok) {
+                code.push_str(&fs::read_to_string(file.path()).unwrap_or_default());
+            }
+        }
+        let missing: Vec<_> = FLAGS
+            .iter()
+            .filter_map(|flag| match flag.standing {
+                Standing::Obeyed(test) if !code.contains(&format!("fn {test}(")) => Some(format!("{}: {test}", flag.name)),
+                _ => None,
+            })
+            .collect();
+        assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_names_every_flag() {
+        let help = PROGRAM.help();
+        assert!(help.lines().all(|line| line.len() <= 120), "{help}");
+        for flag in FLAGS {
+            assert!(help.contains(&format!("--{}", flag.name)), "{}", flag.name);
         }
     }
 }

@@ -11,7 +11,6 @@ mod gate;
 mod program;
 mod serve;
 mod settings;
-mod signals;
 
 use std::{
     env,
@@ -19,15 +18,16 @@ use std::{
     process::ExitCode,
 };
 
-use flags::{Command, CommandLine, Version};
+use command::Version;
+use flags::{CHECK, EXPLAIN, PROGRAM};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let line = CommandLine::read(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect());
+    let line = PROGRAM.read(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect());
     if line.errors.is_empty() {
         if line.options.help {
-            return print(&flags::help());
+            return print(&PROGRAM.help());
         }
         match line.options.version {
             Version::Plain => return print(&format!("kube-rbac-proxy {VERSION}\n")),
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         }
     }
     let ended = match line.command {
-        Command::Serve => program::run(line).map(|()| ExitCode::SUCCESS),
-        Command::Explain => explain::run(line),
-        Command::Check => check::run(line),
+        Some(EXPLAIN) => explain::run(line),
+        Some(CHECK) => check::run(line),
+        _ => program::run(line).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|errors| {
         complain("Error", &errors);

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use command::{CommandLine, Version};
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
 use proxy::{
-    Drain, DrainTrigger, Endpoints, ManagedHeaders, Road,
+    Drain, DrainTrigger, Endpoints, ManagedHeaders, Road, Signals,
     upstream::{Speech, Upstream, client_config},
 };
 use tokio::runtime::{Builder, Runtime};
@@ -11,15 +12,14 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     VERSION,
     files::Files,
-    flags::{CommandLine, Options, Version},
+    flags::{Options, PROGRAM},
     gate,
     serve::{self, Handlers},
     settings::{self, Checked, Settings, Sources, UpstreamSettings},
-    signals::Signals,
 };
 
 /// Runs until a signal ends it well, or says all that is wrong.
-pub(crate) fn run(line: CommandLine) -> Result<(), Vec<String>> {
+pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
     let CommandLine { options, ignored, mut errors, .. } = line;
     let metrics = Metrics::new("kube_rbac_proxy", VERSION);
     let format = settings::log_format(&options).unwrap_or_else(|why| {
@@ -48,7 +48,7 @@ pub(crate) fn runtime() -> Result<Runtime, Vec<String>> {
 fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32) {
     tracing::info!(version = VERSION, "Starting kube-rbac-proxy");
     if verbosity > 0 {
-        for line in options.lines() {
+        for line in PROGRAM.lines(options) {
             tracing::info!("{line}");
         }
     }

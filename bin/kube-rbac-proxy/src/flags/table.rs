@@ -1,15 +1,16 @@
+use command::{
+    Field::{self, Bool, Duration, Float32, Int, Int32, Lines, List, NoBool, NoValue, Text, Uint32},
+    Flag,
+    Standing::{self, Obeyed, Warned},
+    Version,
+};
 use go_compat::GoDuration;
 
 use super::{
-    ExplainOptions,
-    Field::{Bool, Duration, Float32, Int, Int32, Lines, List, NoBool, NoValue, Text, Uint32},
-    Flag, Options,
+    ExplainOptions, Options,
     Section::{
         self, Authentication, Authorization, Check, Explain, Global, Identity, Ignored, Kubernetes, Limits, Oidc, Serving, Upstream,
     },
-    Standing::{self, Obeyed, Warned},
-    Version,
-    field::Field,
 };
 
 impl Default for Options {
@@ -92,16 +93,16 @@ impl Default for Options {
     }
 }
 
-const fn flag(name: &'static str, section: Section, field: Field, standing: Standing, help: &'static str) -> Flag {
-    Flag { name, section, help, field, standing }
+const fn flag(name: &'static str, section: Section, field: Field<Options>, standing: Standing, help: &'static str) -> Flag<Options> {
+    Flag { name, section: section.title(), help, field, standing }
 }
 
 /// The 11 flags with which klog once wrote to files.
-const fn klog(name: &'static str, field: Field) -> Flag {
+const fn klog(name: &'static str, field: Field<Options>) -> Flag<Options> {
     flag(name, Ignored, field, Warned, "Without effect: logs go to standard error.")
 }
 
-pub(super) static FLAGS: &[Flag] = &[
+pub(super) static FLAGS: &[Flag<Options>] = &[
     flag(
         "secure-listen-address",
         Serving,

@@ -2,32 +2,43 @@ use go_compat::{
     GoDuration, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, quote, read_csv, write_csv,
 };
 
-use super::{Options, Version};
+/// What `--version` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Not asked for.
+    Run,
+    /// The version's number.
+    Plain,
+    /// All that is known of the version.
+    Raw,
+    /// What another version is to be called, which has no effect.
+    Changed,
+}
 
 /// Where a flag's value goes, and of what type it is.
-#[derive(Clone, Copy)]
-pub(super) enum Field {
-    Bool(fn(&mut Options) -> &mut bool),
-    Text(fn(&mut Options) -> &mut String),
-    Version(fn(&mut Options) -> &mut Version),
+#[expect(missing_docs, reason = "each is the type of its name, as pflag has it")]
+pub enum Field<O> {
+    Bool(fn(&mut O) -> &mut bool),
+    Text(fn(&mut O) -> &mut String),
+    Version(fn(&mut O) -> &mut Version),
     /// Comma-separated; each use adds to those before it.
-    List(fn(&mut Options) -> &mut Vec<String>),
+    List(fn(&mut O) -> &mut Vec<String>),
     /// Each use adds one.
-    Lines(fn(&mut Options) -> &mut Vec<String>),
-    Duration(fn(&mut Options) -> &mut GoDuration),
-    Int(fn(&mut Options) -> &mut i64),
-    Int32(fn(&mut Options) -> &mut i32),
-    Uint32(fn(&mut Options) -> &mut u32),
-    Float32(fn(&mut Options) -> &mut f32),
+    Lines(fn(&mut O) -> &mut Vec<String>),
+    Duration(fn(&mut O) -> &mut GoDuration),
+    Int(fn(&mut O) -> &mut i64),
+    Int32(fn(&mut O) -> &mut i32),
+    Uint32(fn(&mut O) -> &mut u32),
+    Float32(fn(&mut O) -> &mut f32),
     /// A boolean without effect; its default.
     NoBool(&'static str),
     /// A value without effect, of the named type; its default.
     NoValue(&'static str, &'static str),
 }
 
-impl Field {
+impl<O: Clone> Field<O> {
     /// Reads a value as pflag does.
-    pub(super) fn set(self, options: &mut Options, text: &str) -> Result<(), String> {
+    pub(crate) fn set(&self, options: &mut O, text: &str) -> Result<(), String> {
         const DURATION: &str = "write 30s, 1m30s or the like";
         let wrong = |right: &str| format!("invalid value {}: it must be {right}", quote(text));
         match self {
@@ -59,7 +70,7 @@ impl Field {
     }
 
     /// The value, as it could be given.
-    pub(super) fn show(self, options: &Options) -> String {
+    pub(crate) fn show(&self, options: &O) -> String {
         // Fields are reached for writing; a copy is read.
         let options = &mut options.clone();
         match self {
@@ -78,12 +89,12 @@ impl Field {
             Self::Int32(field) => field(options).to_string(),
             Self::Uint32(field) => field(options).to_string(),
             Self::Float32(field) => format_float32(*field(options)),
-            Self::NoBool(default) | Self::NoValue(_, default) => default.to_owned(),
+            Self::NoBool(default) | Self::NoValue(_, default) => (*default).to_owned(),
         }
     }
 
     /// What a flag without effect may say without being used: its default. `None` for a flag with effect.
-    pub(super) fn inert(self) -> Option<&'static str> {
+    pub(crate) fn inert(&self) -> Option<&'static str> {
         match self {
             Self::NoBool(default) | Self::NoValue(_, default) => Some(default),
             _ => None,
@@ -91,7 +102,7 @@ impl Field {
     }
 
     /// What the flag means without a value.
-    pub(super) fn alone(self) -> Option<&'static str> {
+    pub(crate) fn alone(&self) -> Option<&'static str> {
         match self {
             Self::Bool(_) | Self::NoBool(_) | Self::Version(_) => Some("true"),
             _ => None,
@@ -99,7 +110,7 @@ impl Field {
     }
 
     /// pflag's name for the type; a boolean needs none.
-    pub(super) fn kind(self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Bool(_) | Self::NoBool(_) => "",
             Self::Text(_) => "string",

@@ -1,22 +1,24 @@
 use std::{future::pending, time::Duration};
 
-use proxy::DrainTrigger;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::DrainTrigger;
+
 /// SIGTERM and SIGINT, which do not end the program by themselves from here on.
-pub(crate) struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
 }
 
 impl Signals {
     /// To be called before anybody can see that the program is there.
-    pub(crate) fn open() -> Self {
+    pub fn open() -> Self {
         Self { terminate: open(SignalKind::terminate()), interrupt: open(SignalKind::interrupt()) }
     }
 
     /// Begins the drain at the first signal, and returns what to say at the second.
-    pub(crate) async fn obey(mut self, trigger: DrainTrigger, grace: Duration) -> String {
+    pub async fn obey(mut self, trigger: DrainTrigger, grace: Duration) -> String {
         let name = self.next().await;
         tracing::info!(signal = name, grace = ?grace, "Shutting down: requests in flight may finish");
         trigger.begin(grace);
