@@ -65,6 +65,43 @@ async fn prometheus_scrapes_as_long_as_rbac_lets_it() {
     .await;
 }
 
+/// As Grafana asks: the namespace in the URL, the query as a form.
+#[tokio::test]
+async fn a_query_as_a_form_reaches_prometheus_within_its_namespace() {
+    let program = match Part::Prometheus.path() {
+        Ok(program) => program,
+        Err(absent) => return skip(absent),
+    };
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut scene = Scene::new(&cluster).await;
+    let grafana = scene.account("grafana").await;
+    scene.role("queries", json!({ "apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["create"] })).await;
+    scene.bind_here("grafana", "Role", "queries", scene.subject("grafana")).await;
+    let asked = json!({ "namespace": scene.namespace, "verb": "create", "group": "metrics.k8s.io", "resource": "pods" });
+    scene.until_allowed(&json!({ "user": grafana.user, "resourceAttributes": asked })).await;
+    scene.write("prometheus.token", &grafana.token);
+    let prometheus = Prometheus::start(program, &scene, free_port()).await;
+    let config = json!({ "authorization": {
+        "rewrites": { "byQueryParameter": { "name": "namespace" } },
+        "resourceAttributes": { "apiGroup": "metrics.k8s.io", "resource": "pods", "namespace": "{{ .Value }}" },
+    } });
+    let config = scene.write("config.yaml", &config.to_string());
+    let proxy = scene.proxy(&[&format!("--config-file={config}"), &format!("--upstream=http://{}/", prometheus.address)]).await;
+    let ca = scene.path("serving-ca.crt").display().to_string();
+    let bearer = format!("Authorization: Bearer {}", grafana.token);
+    for (namespace, version, expected) in [
+        (scene.namespace.as_str(), "--http1.1", r#""value":["#),
+        (scene.namespace.as_str(), "--http2", r#""value":["#),
+        ("kube-system", "--http2", "Forbidden (user="),
+    ] {
+        let url = format!("https://{}/api/v1/query?namespace={namespace}", proxy.secure());
+        let form = ["--data-urlencode", "query=vector(41) + 1"];
+        let curl = Process::spawn(Command::new("curl").args(["--silent", version, "--cacert", &ca, "-H", &bearer]).args(form).arg(url));
+        let answer = curl.exit().await.output;
+        assert!(answer.contains(expected) && answer.contains("42") == expected.contains("value"), "{namespace} {version}: {answer}");
+    }
+}
+
 struct Prometheus {
     _process: Process,
     address: std::net::SocketAddr,
