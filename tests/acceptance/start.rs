@@ -247,3 +247,11 @@ async fn a_password_in_the_upstreams_url_is_refused_and_not_repeated() {
     assert_refused(&exit, &[&["--upstream", "password"]]);
     assert!(!exit.output.contains("hush"), "{}", exit.output);
 }
+
+#[tokio::test]
+async fn what_is_wider_than_in_go_is_named_at_the_start() {
+    let scene = Scene::new().await;
+    let config = scene.write("config.yaml", "authorization:\n  resourceAttributes:\n    resource: pods\n    verb: list\n");
+    let proxy = scene.proxy(&[format!("--config-file={config}"), "--livez-path=/livez".to_owned()]).await;
+    proxy.line_with(&["W", "More passes than in the Go program", r#"rows="unclean-path-unread, livez-path, verb-honoured""#]).await;
+}

@@ -11,6 +11,7 @@ mod gate;
 mod program;
 mod serve;
 mod settings;
+mod wider;
 
 use std::{
     env,

@@ -16,6 +16,7 @@ use crate::{
     gate,
     serve::{self, Handlers},
     settings::{self, Checked, Settings, Sources, UpstreamSettings},
+    wider,
 };
 
 /// Runs until a signal ends it well, or says all that is wrong.
@@ -74,6 +75,10 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     }
     if let Some(proxy) = &settings.upstream.via {
         tracing::info!(%proxy, "The upstream is reached through the proxy that the environment names");
+    }
+    let wider = wider::rows(&settings, &files);
+    if !wider.is_empty() {
+        tracing::warn!(rows = wider.join(", "), "More passes than in the Go program: see \"Wider\" in docs/compatibility.md");
     }
     files.warn(&metrics);
 
