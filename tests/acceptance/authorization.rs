@@ -221,16 +221,3 @@ async fn an_unclean_path_is_redirected_after_authentication() {
     }
     assert_eq!((scene.upstream.count(), scene.api.counts().1), (0, 0));
 }
-
-#[tokio::test]
-async fn a_name_forges_no_log_line() {
-    let scene = Scene::new().await;
-    let name = "x\nE1125 00:00:00.000000       1 main.rs:1] \"Forged\"";
-    scene.api.user("token-of-x", name, &[]);
-    scene.api.rule(|_| Verdict::Deny);
-    let proxy = scene.proxy(&["-v=2"]).await;
-    let response = scene.connect(Version::H1, &proxy).await.send(&Request::get("/").bearer("token-of-x")).await;
-    assert_status(&response, 403);
-    proxy.line_with(&["not_allowed"]).await;
-    assert!(!proxy.lines().iter().any(|line| line.starts_with("E1125 00:00:00.000000")), "{}", proxy.output());
-}

@@ -1,9 +1,12 @@
 //! Issuers that fail, lie, dawdle and change their keys.
 
+use std::time::Instant;
+
 use futures_util::future::join_all;
 use serde_json::json;
 use testkit::{
     certs::Authority,
+    client::{Request, Version},
     issuer::Issuer,
     jwt::SigningKey,
     process::Proxy,
@@ -78,6 +81,33 @@ async fn a_slow_issuer_holds_up_no_token_of_a_known_key() {
         assert_eq!(world.status(&proxy, &world.token(json!({"groups": group}))).await, 200, "the keys that are known count");
     }
     latch.open();
+}
+
+/// Go asks for the keys 95 times in 0.4 s of 300 such tokens.
+#[tokio::test]
+async fn a_thousand_forged_key_names_cause_one_asking_in_ten_seconds() {
+    let world = World::new().await;
+    let (proxy, stranger) = (world.ready(&[]).await, SigningKey::new("ES256"));
+    let (start, good) = (Instant::now(), world.token(json!({})));
+    assert_eq!((world.status(&proxy, &good).await, world.issuer.fetches()), (200, 1));
+    let client = world.scene.connect(Version::H2, &proxy).await;
+    let streams = (0..20).map(|stream| {
+        let (http2, claims, stranger, good) = (client.http2().clone(), world.claims(json!({})), &stranger, &good);
+        async move {
+            for turn in 0..50 {
+                let forged = stranger.token(&format!("forged-{stream}-{turn}"), &claims);
+                assert_eq!(http2.send(&Request::get("/").bearer(&forged)).await.unwrap().status, 401);
+                assert_eq!(http2.send(&Request::get("/").bearer(good)).await.unwrap().status, 200, "a good one is not held up");
+            }
+        }
+    });
+    join_all(streams).await;
+    let most = 1 + usize::try_from(start.elapsed().as_secs()).unwrap() / 10;
+    assert!(world.issuer.fetches() <= most, "{} askings in {:?}", world.issuer.fetches(), start.elapsed());
+    // Who has a new key need not wait for longer than that.
+    let new = SigningKey::new("ES256");
+    world.issuer.keys(&[world.key.jwk("k"), new.jwk("new")]);
+    until_believed(&world, &proxy, &new.token("new", &world.claims(json!({})))).await;
 }
 
 #[tokio::test]

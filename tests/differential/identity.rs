@@ -124,6 +124,11 @@ fn spoofing(setting: Setting) -> Vec<Case> {
         by("impersonation with underscores")
             .header("Impersonate_User", "admin")
             .differs("identity-stripped", &["upstream impersonate_user"]),
+        by("another method")
+            .header("X-HTTP-Method-Override", "DELETE")
+            .header("X-HTTP-Method", "PUT")
+            .header("x_method_override", "PATCH")
+            .differs("identity-stripped", &["upstream x-http-method-override", "upstream x-http-method", "upstream x_method_override"]),
         by("a front proxy's header").header("X-Remote-Group", "system:masters").header("X-Remote-Extra-A", "b"),
     ]
 }

@@ -19,6 +19,10 @@ use crate::{
     wider,
 };
 
+/// What no client may say to the upstream beside the identity headers, which are configured: that it is somebody else, and
+/// that its request is another than the one that was decided.
+const MANAGED: [&str; 3] = ["impersonate-", "x-http-method", "x-method-override"];
+
 /// Runs until a signal ends it well, or says all that is wrong.
 pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
     let CommandLine { options, ignored, mut errors, .. } = line;
@@ -105,7 +109,7 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         ),
         false => None,
     };
-    let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &["impersonate-"]);
+    let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &MANAGED);
     let UpstreamSettings { http2_only, silence, ref via, .. } = settings.upstream;
     let speech = Speech { tls, http2_only, silence, via: via.clone() };
     let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)

@@ -31,13 +31,13 @@ impl IdentityHeaders {
     }
 }
 
-/// A value that arrives as it is: spaces around a header's value are no part of it, control bytes end it or are
-/// replaced on the way.
+/// A value that arrives as it is: spaces around a header's value are no part of it, and some readers take Unicode's for such;
+/// control bytes end it or are replaced on the way.
 fn sendable(what: &str, text: &str) -> Result<HeaderValue, Refusal> {
     if text.chars().any(char::is_control) {
         return Err(not_sendable(what, "has a control byte in it"));
     }
-    if text.starts_with(' ') || text.ends_with(' ') {
+    if text.trim().len() != text.len() {
         return Err(not_sendable(what, "begins or ends with a space"));
     }
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| not_sendable(what, "is no header value"))
@@ -80,6 +80,8 @@ mod tests {
             ("u\0", &[]),
             ("u\t", &[]),
             ("u\u{85}", &[]),
+            ("\u{a0}u", &[]),
+            ("u", &["a\u{3000}"]),
             ("u", &["a|b"]),
             ("u", &["a", " b"]),
             ("u", &["a ", "b"]),

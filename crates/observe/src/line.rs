@@ -39,7 +39,15 @@ fn json(event: &Event<'_>, now: Timestamp) -> String {
     fields.insert("level", metadata.level().as_str().to_ascii_lowercase());
     fields.insert("caller", format!("{file}:{line}"));
     event.record(&mut fields);
-    let mut line = serde_json::Value::Object(fields.0).to_string();
+    let text = serde_json::Value::Object(fields.0).to_string();
+    let mut line = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        match character {
+            // JSON lets these stand, which end a line or command a terminal all the same.
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => drop(write!(line, "\\u{:04x}", u32::from(character))),
+            character => line.push(character),
+        }
+    }
     line.push('\n');
     line
 }
@@ -156,11 +164,11 @@ mod tests {
 
     #[test]
     fn no_value_forges_a_line() {
-        let forged = "x\nE1125 00:00:00.000000       1 main.rs:1] \"Forged\"\u{1b}[31m";
+        let forged = "x\nE1125 00:00:00.000000       1 main.rs:1] \"Forged\"\u{1b}[31m\u{9b}\u{85}\u{2028}\u{7f}";
         for format in [Format::Text, Format::Json] {
             for line in lines(format, || tracing::info!(user = forged, error = %forged, "Hello")) {
                 assert_eq!(line.matches('\n').count(), 1, "{line}");
-                assert!(!line.contains('\u{1b}'), "{line}");
+                assert!(!line.contains(['\u{1b}', '\u{9b}', '\u{85}', '\u{2028}', '\u{7f}']), "{line:?}");
             }
         }
     }

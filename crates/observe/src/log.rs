@@ -51,6 +51,10 @@ pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard
     };
     let subscriber = tracing_subscriber::registry().with(Log { level, format: settings.format, sink: sink.clone() });
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    // Its words may hold anything, and the way that they would take may be blocked.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(place = panic.location().map(tracing::field::display), "A fault of this program");
+    }));
     Ok(LogGuard(sink))
 }
 

@@ -59,14 +59,14 @@ pub(crate) fn ask_for(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// The options of every `Connection` header.
-pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     list(headers, &header::CONNECTION)
 }
 
-/// The elements of a comma-separated header, over all its lines.
-pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|element| !element.is_empty())
+/// The elements of a comma-separated header, over all its lines. One that is no text hides none of those beside it.
+pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// Removes a bearer token, however its scheme is written: the upstream gets no credential that is valid elsewhere.
@@ -165,6 +165,14 @@ mod tests {
             headers(&[("connection", "close, x-a"), ("connection", "X-B"), ("x-a", "1"), ("x-b", "2"), ("x-c", "3"), ("te", "gzip")]);
         strip_hop_by_hop(&mut headers);
         assert_eq!(names(&headers), ["x-c"]);
+    }
+
+    #[test]
+    fn an_option_that_is_no_text_hides_no_other() {
+        let mut headers = headers(&[("x-a", "1"), ("x-b", "2"), ("x-c", "3")]);
+        headers.insert(header::CONNECTION, HeaderValue::from_bytes(b"\xff, x-a, x-b\xe9,x-c").expect("a value"));
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["x-b"]);
     }
 
     #[test]

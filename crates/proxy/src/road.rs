@@ -1,9 +1,10 @@
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use observe::Metrics;
-use request::{CanonicalRequest, Gate, Reason, Refusal, admit};
+use request::{Attributes, CanonicalRequest, Gate, Permit, Reason, Refusal, admit};
 
 use crate::{Body, Client, Handler, answer, endpoints::plain, upstream::Upstream};
 
@@ -35,7 +36,8 @@ impl<G: Gate> Road<G> {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
         }
         let permit = admit(&gate, request, &client.peer).await?;
-        let response = self.upstream.send(permit, client, body).await?;
+        let (user, sent) = sent(&permit);
+        let response = self.upstream.send(permit, client, body).await.map_err(|refusal| refusal.about(&user, sent))?;
         Ok(response.map(Body::upstream))
     }
 
@@ -45,9 +47,17 @@ impl<G: Gate> Road<G> {
     }
 }
 
+/// Whose request went upstream, and which, for the log: the method instead of a verb, and no query, which may hold secrets.
+fn sent(permit: &Permit) -> (String, Attributes) {
+    let user = permit.user().map(|user| user.name.clone()).unwrap_or_default();
+    let path = permit.request().target().split('?').next().unwrap_or_default();
+    (user, Attributes::NonResource { verb: permit.request().method().to_string(), path: path.to_owned() })
+}
+
 impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
-        match self.walk(request, &client).await {
+        let walked = AssertUnwindSafe(self.walk(request, &client)).catch_unwind().await;
+        match walked.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a panic, whose place the line before has"))) {
             Ok(response) => {
                 self.metrics.request(response.status(), None);
                 response
@@ -58,5 +68,63 @@ impl<G: Gate + 'static> Handler for Road<G> {
                 response
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use request::{Decision, Peer, Reads};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::{
+        DrainTrigger, Limits, Listener, ManagedHeaders, Server, bind,
+        upstream::{Address, Speech, Upstream},
+    };
+
+    struct Panics(Reads);
+
+    impl Gate for Panics {
+        fn today(&self) -> Self {
+            Self(Reads::default())
+        }
+
+        fn reads(&self) -> &Reads {
+            &self.0
+        }
+
+        async fn decide(&self, _: &CanonicalRequest, _: &Peer) -> Decision {
+            panic!("hush")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_request() {
+        let nowhere =
+            Address { host: "127.0.0.1".into(), port: 1, authority: "x".into(), base_path: String::new(), base_query: String::new() };
+        let metrics = Metrics::new("test", "0");
+        let upstream = Upstream::new(nowhere, Speech::default(), ManagedHeaders::default());
+        let road = Arc::new(Road { gate: Panics(Reads::default()), upstream, metrics: Arc::clone(&metrics) });
+        let socket = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let mut client = TcpStream::connect(socket.local_addr().expect("bound")).await.expect("connected");
+        let (_trigger, drain) = DrainTrigger::new();
+        let long = Duration::from_secs(60);
+        let limits = Limits { head_bytes: 65_536, handshake: long, head: long, idle: long };
+        let server = Server { limits, http2: None, metrics: Arc::clone(&metrics), drain };
+        tokio::spawn(server.serve(Listener { name: "insecure", socket, tls: None }, road));
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"Internal Server Error\n") {
+                assert_ne!(client.read_buf(&mut answer).await.expect("the connection goes on"), 0, "{answer:?}");
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 500"));
+        }
+        assert!(metrics.encode().contains("test_requests_total{code=\"500\",reason=\"internal\"} 2"));
     }
 }

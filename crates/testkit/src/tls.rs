@@ -101,6 +101,12 @@ impl Tls {
         self.change(|config| config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect())
     }
 
+    /// Asks for a server of another name than `localhost`; an address is asked for by none.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: ServerName::try_from(name.to_owned()).expect("a name"), ..self }
+    }
+
     /// Never resumes a session.
     #[must_use]
     pub fn without_resumption(self) -> Self {

@@ -187,7 +187,7 @@ fn answered(response: Response<Incoming>, progress: &Progress, connection: Conne
 fn switched(mut response: Response<UpstreamBody>, asked: Option<&HeaderValue>) -> Result<Response<UpstreamBody>, Refusal> {
     response.body_mut().discard_connection();
     let headers = response.headers_mut();
-    let is_upgrade = crate::headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let is_upgrade = crate::headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let protocol = headers.get(header::UPGRADE).filter(|_| is_upgrade);
     let is_the_one_asked_for = |asked: &&HeaderValue| protocol.is_some_and(|got| got.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
     let Some(protocol) = asked.filter(is_the_one_asked_for) else {

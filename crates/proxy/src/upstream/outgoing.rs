@@ -32,7 +32,7 @@ pub(super) fn request(
     let (mut request, grant) = permit.into_parts();
     let mut headers = request.take_headers();
     let upgrade = upgrade(&request, &headers, &body)?;
-    let wants_trailers = headers::list(&headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let wants_trailers = headers::list(&headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     headers::strip_hop_by_hop(&mut headers);
     headers.remove(header::TRAILER);
     managed.strip(&mut headers);
@@ -87,20 +87,20 @@ fn pass_informational(outgoing: &mut Request<Upload>, interim: Option<Interim>, 
 /// or for a choice of them, cannot do without and is refused, and so is a body, which the upstream would get ahead of its answer.
 fn upgrade(request: &CanonicalRequest, headers: &HeaderMap, body: &Incoming) -> Result<Option<HeaderValue>, Refusal> {
     let asked =
-        request.version() <= Version::HTTP_11 && headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+        request.version() <= Version::HTTP_11 && headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let mut protocols = headers::list(headers, &header::UPGRADE);
-    if !asked || protocols.all(|protocol| protocol.eq_ignore_ascii_case("h2c")) {
+    if !asked || protocols.all(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {
         return Ok(None);
     }
     let refusal = || Refusal::new(Reason::UpgradeNotSupported);
     let mut protocols = headers::list(headers, &header::UPGRADE);
     match (protocols.next(), protocols.next()) {
         (Some(protocol), None)
-            if TUNNELS.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+            if TUNNELS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(protocol))
                 && request.version() == Version::HTTP_11
                 && body.is_end_stream() =>
         {
-            HeaderValue::from_str(protocol).map(Some).map_err(|_| refusal())
+            HeaderValue::from_bytes(protocol).map(Some).map_err(|_| refusal())
         }
         _ => Err(refusal()),
     }

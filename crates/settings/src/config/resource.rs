@@ -45,7 +45,7 @@ const CHANGED: [HeaderName; 18] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("x-real-ip"),
 ];
-const CHANGED_PREFIXES: [&str; 2] = ["impersonate-", "x-forwarded-"];
+const CHANGED_PREFIXES: [&str; 4] = ["impersonate-", "x-forwarded-", "x-http-method", "x-method-override"];
 
 impl ResourceAttributesConfig {
     /// The attributes for one value, which only `rewrites` put into them.
@@ -255,6 +255,7 @@ mod tests {
             ("{byHttpHeader: {name: Authorization}}", "reaches the upstream as it came, and \"Authorization\" does not"),
             ("{byHttpHeader: {name: Impersonate-User}}", "reaches the upstream as it came"),
             ("{byHttpHeader: {name: X-Forwarded-For}}", "reaches the upstream as it came"),
+            ("{byHttpHeader: {name: X-HTTP-Method-Override}}", "reaches the upstream as it came"),
             ("{byHttpHeader: {name: X_Remote-User}}", "reaches the upstream as it came, and \"X_Remote-User\" does not"),
         ] {
             let text = format!("{{resourceAttributes: {{name: '{{{{.Value}}}}'}}, rewrites: {rewrites}}}");
