@@ -1,12 +1,18 @@
 //! The end of the program.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
+use futures_util::future::join_all;
 use testkit::{
     client::{Client, Request, Version},
     process::Proxy,
+    tls::Tls,
     upstream::Reply,
-    wait::{Latch, in_time, wait_for},
+    wait::{Latch, in_time, wait_for, wait_until},
 };
 
 use crate::scene::{ALICE, BOTH, Scene, assert_status};
@@ -96,6 +102,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
     assert_eq!(proxy.exit().await.code, Some(0));
 }
 
+/// Go waits without end.
 #[tokio::test]
 async fn the_grace_time_ends_what_does_not_end() {
     let latch = Latch::default();
@@ -120,6 +127,7 @@ async fn the_grace_time_ends_what_does_not_end() {
     assert!(start.elapsed() >= Duration::from_millis(500), "it ended after {:?}", start.elapsed());
 }
 
+/// Go ignores it.
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let latch = Latch::default();
@@ -134,4 +142,82 @@ async fn a_second_signal_ends_it_at_once() {
     proxy.signal("TERM");
     let exit = proxy.exit().await;
     assert_eq!((exit.code, exit.signal), (Some(1), None), "{}", exit.output);
+}
+
+/// One of two instances behind a name is told to end, as at each update of a Deployment. Whoever is answered not at all, on a
+/// connection that was kept or that was not accepted any more, goes to the other; nobody is answered otherwise than well.
+#[tokio::test]
+async fn a_drain_under_load_fails_no_request() {
+    let requests: usize = std::env::var("DRAIN_REQUESTS").map_or(20_000, |count| count.parse().unwrap());
+    let scene = Scene::new().await;
+    let (first, second) = (scene.proxy_with_endpoints(&[]).await, scene.proxy::<&str>(&[]).await);
+    let load = Load { addresses: [first.secure(), second.secure()], tls: scene.authority.tls(), requests, next: AtomicUsize::new(0) };
+    let clients = join_all((0..32).map(|number| load.client(if is_http2(number) { Version::H2 } else { Version::H1 })));
+    let end = async {
+        wait_until("a third of the requests", || load.next.load(Ordering::Relaxed) > requests.min(20_000) / 3).await;
+        first.signal("TERM");
+        let exit = first.exit().await;
+        assert_eq!(exit.code, Some(0), "{}", exit.output);
+        assert!(!exit.output.contains("were cut"), "{}", exit.output);
+        load.next.load(Ordering::Relaxed)
+    };
+    let (moved, done) = tokio::join!(clients, end);
+    assert!(done < requests, "the first ended while there was load");
+    // Only HTTP/2 tells a client that a request will not be looked at.
+    for (number, again) in moved.into_iter().enumerate() {
+        assert!(again <= usize::from(is_http2(number)), "client {number} sent {again} requests again");
+    }
+}
+
+fn is_http2(client: usize) -> bool {
+    client.is_multiple_of(4)
+}
+
+struct Load {
+    addresses: [SocketAddr; 2],
+    tls: Tls,
+    requests: usize,
+    next: AtomicUsize,
+}
+
+impl Load {
+    /// Sends one request after the other, and returns how many it had to send again.
+    async fn client(&self, version: Version) -> usize {
+        let (mut client, mut again) = (None, 0);
+        while let number @ 0.. = self.next.fetch_add(1, Ordering::Relaxed)
+            && number < self.requests
+        {
+            let request = Request::get(&format!("/{}", number % 100)).bearer(ALICE);
+            let response = loop {
+                let is_kept = client.is_some();
+                let mut connected = match client.take() {
+                    Some(client) => client,
+                    None => self.connect(version).await,
+                };
+                match connected.try_send(&request).await {
+                    Ok(response) => {
+                        let closes = response.header("connection") == Some("close");
+                        client = (!closes).then_some(connected);
+                        break response;
+                    }
+                    Err(why) => {
+                        assert!(is_kept, "request {number} on a new connection: {why}");
+                        again += 1;
+                    }
+                }
+            };
+            assert_eq!((response.status, response.text()), (200, format!("/{}", number % 100)));
+        }
+        again
+    }
+
+    /// To the first that accepts.
+    async fn connect(&self, version: Version) -> Client {
+        for address in self.addresses {
+            if let Ok(client) = Client::try_connect(version, address, &self.tls).await {
+                return client;
+            }
+        }
+        panic!("nobody accepts a connection")
+    }
 }

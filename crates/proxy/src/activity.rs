@@ -98,6 +98,12 @@ impl Activity {
         }
     }
 
+    /// Whether the connection can be told to end without a loss. HTTP/1 has no word for it but an answer's: a request on its way
+    /// to a connection that is quiet would meet a closed one.
+    pub(crate) fn may_be_finished(&self) -> bool {
+        self.protocol == Protocol::Http2 || matches!(*self.state(), State::Busy { .. })
+    }
+
     /// Wakes the connection's task when its deadline may have changed.
     pub(crate) fn wake(&self, connection: &Waker) {
         self.connection.register(connection);

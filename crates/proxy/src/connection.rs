@@ -94,6 +94,8 @@ where
             let mut response = responding.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response)));
+            } else if server.drain.since().is_some() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
         }
@@ -211,6 +213,7 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
     let mut drain_begun = pin!(drain.begun());
     let mut timer = pin!(sleep_until(Instant::now() + server.limits.head));
     let mut draining_since = None;
+    let mut is_finishing = false;
     let mut farewell_until = None;
     let end = poll_fn(|cx| {
         loop {
@@ -219,6 +222,9 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
             }
             if draining_since.is_none() && drain_begun.as_mut().poll(cx).is_ready() {
                 draining_since = Some(Instant::now());
+            }
+            if draining_since.is_some() && !is_finishing && activity.may_be_finished() {
+                is_finishing = true;
                 connection.as_mut().finish();
                 continue;
             }
