@@ -25,6 +25,7 @@ fn assert_unavailable(response: &Response) {
     assert_eq!(response.text(), "Service Unavailable\n");
 }
 
+/// Go says 401, up to 4.6 s and five tries later, and follows the redirect.
 #[tokio::test]
 async fn an_api_server_that_fails_is_503_within_two_tries() {
     let elsewhere = Upstream::start(|_| Reply::ok("")).await;
@@ -94,6 +95,7 @@ async fn an_api_server_that_fails_once_is_asked_once_more() {
     }
 }
 
+/// Go waits 30 s for a TokenReview, and for a SubjectAccessReview without end.
 #[tokio::test]
 async fn an_api_server_that_hangs_is_waited_for_five_seconds() {
     let scene = Scene::new().await;

@@ -9,6 +9,7 @@ use testkit::{
 
 use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status};
 
+/// As in Go, but for `get`, which is another method there.
 #[tokio::test]
 async fn methods_are_verbs_and_paths_are_decoded() {
     let scene = Scene::new().await;

@@ -7,6 +7,7 @@ use testkit::{
 
 use crate::scene::{ALICE, BOTH, Scene, assert_status};
 
+/// Go decides about the decoded path, and forwards the other.
 #[tokio::test]
 async fn a_path_with_more_than_one_meaning_is_refused() {
     let scene = Scene::new().await;
@@ -36,6 +37,7 @@ async fn a_path_with_more_than_one_meaning_is_refused() {
     assert_eq!((scene.upstream.count(), scene.api.counts()), (0, (0, 0)), "nobody is asked about what has no one meaning");
 }
 
+/// Go answers `OPTIONS *` with 200 to anybody, takes `get` for a method of its own and a backslash for a letter.
 #[tokio::test]
 async fn a_head_that_no_parser_may_accept_is_refused() {
     let scene = Scene::new().await;

@@ -58,6 +58,7 @@ async fn a_head_with_too_many_fields_is_refused() {
     assert_eq!(scene.upstream.count(), 2);
 }
 
+/// In Go it may take for ever.
 #[tokio::test]
 async fn a_slow_handshake_is_cut() {
     let scene = Scene::new().await;
@@ -72,6 +73,7 @@ async fn a_slow_handshake_is_cut() {
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
 }
 
+/// In Go it may take for ever.
 #[tokio::test]
 async fn a_slow_head_is_cut() {
     let scene = Scene::new().await;

@@ -174,6 +174,7 @@ async fn paths_off_the_list_do_not_exist() {
     }
 }
 
+/// In Go `/public/%2e%2e` is ignored too, and whoever asks says who he is.
 #[tokio::test]
 async fn ignored_paths_need_no_permission() {
     let scene = Scene::new().await;

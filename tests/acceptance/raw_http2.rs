@@ -106,6 +106,7 @@ fn huffman_digits(bits: u16) -> u16 {
     status
 }
 
+/// Go forwards `/ok?a=b HTTP/1.0` as it is, and takes two hosts.
 #[tokio::test]
 async fn what_is_no_request_in_http2_reaches_no_upstream() {
     let scene = Scene::new().await;

@@ -91,6 +91,7 @@ async fn each_value_is_a_question_and_all_must_be_allowed() {
 }
 
 /// Refused before anybody is asked who it is.
+/// Go drops what it cannot read of a query, checks the rest and forwards all of it.
 #[tokio::test]
 async fn a_value_with_more_than_one_meaning_is_refused() {
     let scene = Scene::new().await;

@@ -90,6 +90,7 @@ impl<'a> Volume<'a> {
     }
 }
 
+/// Go ends within a second when a file is half written.
 #[tokio::test]
 async fn a_new_serving_pair_is_served_and_a_broken_one_is_not() {
     let scene = Scene::new().await;

@@ -10,7 +10,9 @@
 
 mod arrows;
 mod document;
+mod sabotage;
 mod sources;
+mod threats;
 
 use std::{fs, path::PathBuf, process::Command};
 

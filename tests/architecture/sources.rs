@@ -4,22 +4,49 @@ use crate::root;
 
 /// The names of all tests in the workspace, doctests that must not compile among them.
 pub(crate) fn tests() -> BTreeSet<String> {
+    tests_in(&["bin", "crates", "tests"])
+}
+
+/// The names of the tests in some folders.
+pub(crate) fn tests_in(folders: &[&str]) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
-    for folder in ["bin", "crates", "tests"] {
+    for folder in folders {
         collect(&root().join(folder), &mut tests);
     }
     tests
 }
 
-fn collect(folder: &Path, tests: &mut BTreeSet<String>) {
+/// What stands above a test: its comment, and its attributes.
+pub(crate) fn comment_of(folders: &[&str], test: &str) -> String {
+    let declarations = [format!("fn {test}()"), format!("async fn {test}()")];
+    let mut sources = Vec::new();
+    folders.iter().for_each(|folder| read_all(&root().join(folder), &mut sources));
+    for source in &sources {
+        let lines: Vec<&str> = source.lines().map(str::trim).collect();
+        let is_declared = |line: &&str| declarations.iter().any(|declaration| line.starts_with(declaration));
+        if let Some(at) = lines.iter().position(is_declared) {
+            let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('#'));
+            return above.copied().collect::<Vec<_>>().join("\n");
+        }
+    }
+    String::new()
+}
+
+fn read_all(folder: &Path, sources: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, tests);
+            read_all(&path, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            tests.extend(names(&fs::read_to_string(&path).unwrap()));
+            sources.push(fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+fn collect(folder: &Path, tests: &mut BTreeSet<String>) {
+    let mut sources = Vec::new();
+    read_all(folder, &mut sources);
+    sources.iter().for_each(|source| tests.extend(names(source)));
 }
 
 /// The function that follows each test attribute, or each beginning of a doctest that must not compile.

@@ -1,4 +1,4 @@
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
@@ -56,7 +56,9 @@ fn sent(permit: &Permit) -> (String, Attributes) {
 
 impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
         let walked = AssertUnwindSafe(self.walk(request, &client)).catch_unwind().await;
+        unanswered.0 = None;
         match walked.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a panic, whose place the line before has"))) {
             Ok(response) => {
                 self.metrics.request(response.status(), None);
@@ -67,6 +69,18 @@ impl<G: Gate + 'static> Handler for Road<G> {
                 self.metrics.request(response.status(), Some(refusal.reason()));
                 response
             }
+        }
+    }
+}
+
+/// A request whose client may leave before it is answered: then it is dropped, and says so.
+struct Unanswered<'a>(Option<(&'a Metrics, SocketAddr)>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some((metrics, peer)) = self.0 {
+            observe::log_refusal(&Refusal::new(Reason::ClientLeft), peer);
+            metrics.request(Reason::ClientLeft.row().status, Some(Reason::ClientLeft));
         }
     }
 }

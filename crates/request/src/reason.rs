@@ -36,6 +36,7 @@ pub enum Reason {
     UpstreamUnreachable,
     UpstreamFailed,
     UpstreamTimeout,
+    ClientLeft,
     Internal,
 }
 
@@ -109,6 +110,7 @@ impl Reason {
         Self::UpstreamUnreachable,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
+        Self::ClientLeft,
         Self::Internal,
     ];
 
@@ -259,6 +261,7 @@ impl Reason {
                 "upstream_timeout",
                 "The upstream did not begin its response within --upstream-timeout; the request may have had its effect.",
             ),
+            Self::ClientLeft => (499, Text::Empty, Debug, "client_left", "The client went away, or was cut, before an answer began."),
             Self::Internal => {
                 (500, Text::Fixed("Internal Server Error"), Error, "internal", "A fault of this program; the request was refused.")
             }

@@ -115,12 +115,18 @@ impl Process {
 
     /// Resident memory in KiB: all of it, and the anonymous part.
     pub fn resident_kib(&self) -> (u64, u64) {
+        (self.status_kib("VmRSS:"), self.status_kib("RssAnon:"))
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the field is there");
-            line.trim().trim_end_matches(" kB").parse().expect("a number")
-        };
-        (field("VmRSS:"), field("RssAnon:"))
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the field is there");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// How many file descriptors it has open.

@@ -1,0 +1,92 @@
+use std::collections::BTreeMap;
+
+use crate::{read, sources};
+
+/// How many threats of each kind there are, counted from 1.
+const THREATS: [(&str, usize); 7] = [("go", 17), ("id", 7), ("path", 6), ("frame", 8), ("limit", 10), ("cred", 14), ("fault", 27)];
+
+/// Rows that may say that something is open: they become fewer, and never more.
+const MAY_BE_OPEN: [&str; 10] =
+    ["go-16", "path-1", "path-3", "frame-1", "frame-5", "limit-1", "limit-3", "limit-5", "fault-15", "fault-17"];
+
+/// The suites that drive the real program.
+const SUITES: [&str; 3] = ["tests/acceptance", "tests/cluster", "tests/differential"];
+
+/// What a row says of the tests.
+struct Row<'a> {
+    proof: &'a str,
+    named: Vec<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    /// The rows of docs/threats.md by their ids.
+    fn all(text: &'a str) -> BTreeMap<&'a str, Self> {
+        let mut rows = BTreeMap::new();
+        for line in text.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, id, _, proof, _] = cells[..] else { continue };
+            let is_id = THREATS.iter().any(|(kind, _)| id.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-') && rest.len() > 1));
+            if is_id && !id.contains("---") {
+                let row = Self { proof, named: proof.split('`').skip(1).step_by(2).collect() };
+                assert!(rows.insert(id, row).is_none(), "docs/threats.md has {id} twice");
+            }
+        }
+        rows
+    }
+
+    fn does_not_apply(&self) -> bool {
+        self.proof.strip_prefix("does not apply: ").is_some_and(|reason| reason.len() > 20)
+    }
+}
+
+#[test]
+fn every_threat_has_a_test() {
+    let (text, all, driving) = (read("docs/threats.md"), sources::tests(), sources::tests_in(&SUITES));
+    let rows = Row::all(&text);
+    let ids: Vec<String> = THREATS.iter().flat_map(|(kind, count)| (1..=*count).map(move |number| format!("{kind}-{number}"))).collect();
+    let mut faults: Vec<String> =
+        rows.keys().filter(|id| !ids.iter().any(|known| known == *id)).map(|id| format!("{id} is no threat")).collect();
+    for id in &ids {
+        let Some(row) = rows.get(id.as_str()) else {
+            faults.push(format!("{id} has no row"));
+            continue;
+        };
+        faults.extend(row.named.iter().filter(|name| !all.contains(**name)).map(|name| format!("{id}: there is no test {name}")));
+        let (is_open, may_be) = (row.proof.contains("open: "), MAY_BE_OPEN.contains(&id.as_str()));
+        let is_driven = row.named.iter().any(|name| driving.contains(*name));
+        if is_open != may_be {
+            faults.push(format!("{id} is open, or MAY_BE_OPEN says that it may be: {is_open}, {may_be}"));
+        }
+        if !is_driven && !row.does_not_apply() && !is_open {
+            faults.push(format!("{id} names no test that drives the program, nor says why it does not apply"));
+        }
+        // What was seen in the Go program is said by the test that would fail on it.
+        if id.starts_with("go-") && !row.named.iter().any(|name| sources::comment_of(&SUITES, name).contains("Go")) {
+            faults.push(format!("{id}: no test that it names says what Go does"));
+        }
+    }
+    assert!(faults.is_empty(), "docs/threats.md: {faults:#?}");
+}
+
+#[test]
+fn no_banned_crate_is_built() {
+    // What the lock file has for targets that are not built for counts for nothing.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = ["tree", "--workspace", "--edges", "normal,build", "--target", "all", "--prefix", "none", "--format", "{p}", "--offline"];
+    let output = std::process::Command::new(cargo).args(tree).current_dir(crate::root()).output().expect("cargo is there");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let built: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(built.contains(&"rustls"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for banned in ["ring", "openssl", "openssl-sys", "native-tls", "rsa"] {
+        assert!(!built.contains(&banned), "{banned} is built");
+    }
+}
+
+#[test]
+fn rows_are_read_with_their_tests() {
+    let text = "| id | threat | tests |\n|---|---|---|\n| go-1 | `x` | `one`, `two`; open: more |\n| gone-1 | a | b |\n| id-2 | a | does not apply: because of what it is |\n";
+    let rows = Row::all(text);
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), ["go-1", "id-2"]);
+    assert_eq!(rows["go-1"].named, ["one", "two"]);
+    assert!(rows["id-2"].does_not_apply() && !rows["go-1"].does_not_apply());
+}
