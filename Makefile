@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CACHE)/tools/bin
 SUITES := acceptance differential cluster architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release quickstart rbac-agree rotations sabotage docs test size $(STEPS)
+.PHONY: build release quickstart rbac-agree rotations drain-load sabotage docs test size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -35,6 +35,10 @@ rbac-agree:
 # A thousand changes of the serving certificate under load, a hundred thousand requests: fifty times those of `make test`.
 rotations:
 	ROTATIONS=1000 $(CARGO) test -p tests --test acceptance rotations:: -- --nocapture
+
+# The end under load, with ten times the requests of `make test`.
+drain-load:
+	DRAIN_REQUESTS=100000 $(CARGO) test -p tests --profile $(PROFILE) --test acceptance a_drain_under_load_fails_no_request
 
 # Removes guards of one line, one at a time, in a copy: each must be noticed by the test that tests/sabotage names. Half an hour.
 sabotage:

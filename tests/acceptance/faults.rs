@@ -16,7 +16,10 @@ use testkit::{
     wait::{wait_for, wait_until},
 };
 
-use crate::scene::{ALICE, BOB, BOTH, FORGED, MALLORY, Scene, assert_status};
+use crate::{
+    oidc::World,
+    scene::{ALICE, BOB, BOTH, FORGED, MALLORY, Scene, assert_status},
+};
 
 /// A request, and what must become of it.
 struct Row {
@@ -134,6 +137,62 @@ async fn metric(scene: &Scene, proxy: &Proxy, series: &str) -> u64 {
     let line =
         response.text().lines().find_map(|line| Some(line.strip_prefix("kube_rbac_proxy_")?.strip_prefix(series)?.trim().to_owned()));
     line.map_or(0, |value| value.parse().unwrap())
+}
+
+/// What a program that is up reads again: each change that is of no use is one line and one count, and the last good one serves.
+#[tokio::test]
+async fn each_broken_file_has_one_line_and_one_count() {
+    let scene = Scene::new().await;
+    let authority = Authority::new("clients");
+    let files = [
+        ("--client-ca-file", "ca.pem", authority.pem().to_owned()),
+        ("--config-file", "config.yaml", "authorization: {}\n".to_owned()),
+        ("--token-auth-file", "tokens.csv", "token-of-dora,dora,1\n".to_owned()),
+    ];
+    let mut flags: Vec<String> = files.iter().map(|(flag, name, text)| format!("{flag}={}", scene.write(name, text))).collect();
+    flags.push("--authentication-methods=x509,token-file,token-review".to_owned());
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let proxy = scene.proxy_with_endpoints(&flags).await;
+    let carol = Tls::presenting(&authority.client("carol", &[]));
+    for (flag, name, text) in &files {
+        let counted =
+            async |result: &str| metric(&scene, &proxy, &format!("reloads_total{{subject=\"{flag}\",result=\"{result}\"}}")).await;
+        for (content, result) in [("- broken: [", "kept"), (&format!("{text}\n"), "replaced")] {
+            scene.write(name, content);
+            wait_for(&format!("{flag} {result}"), async || match counted(result).await {
+                1 => Ok(()),
+                other => Err(other),
+            })
+            .await;
+            assert_status(&scene.get(&proxy, "/", "token-of-dora").await, 200);
+            let by_certificate = Client::connect(Version::H2, proxy.secure(), &carol).await.send(&Request::get("/")).await;
+            assert_status(&by_certificate, 200);
+        }
+        let said = |part: &str| proxy.lines().iter().filter(|line| line.contains(part) && line.contains(flag)).count();
+        assert_eq!((said("stays in use"), said("are in use")), (1, 1), "{flag}: {}", proxy.output());
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_is_said_once_and_counted_each_time() {
+    let world = World::new().await;
+    world.issuer.fault(Some(Reply::new(503, &[], "")));
+    let port = format!("--proxy-endpoints-port={}", free_port());
+    let proxy = world.proxy(&[&port, "--authentication-methods=oidc,token-review"]).await;
+    let askings = async |result: &str| metric(&world.scene, &proxy, &format!("issuer_askings_total{{result=\"{result}\"}}")).await;
+    wait_for("two askings that fail", async || match askings("failed").await {
+        2.. => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(askings("answered").await, 0);
+    let said = proxy.lines().iter().filter(|line| line.starts_with('W') && line.contains("The issuer's keys cannot be read")).count();
+    assert_eq!(said, 1, "{}", proxy.output());
+    assert_eq!(world.status(&proxy, &world.token(serde_json::json!({}))).await, 401);
+    world.issuer.fault(None);
+    proxy.line_with(&["The issuer's keys are in use"]).await;
+    assert_eq!(askings("answered").await, 1);
+    assert_eq!(world.status(&proxy, &world.token(serde_json::json!({}))).await, 200);
 }
 
 /// Go reads 12 GiB of such an answer, and asks 31 times in 30 s when it is told to come back in a second.

@@ -155,9 +155,14 @@ async fn an_option_of_connection_that_is_no_text_hides_no_other() {
 /// Go sends other bytes for such a name, or splits one group in two.
 #[tokio::test]
 async fn an_identity_that_cannot_be_written_exactly_is_refused_with_a_reason() {
-    let scene = Scene::new().await;
-    let proxy = scene.proxy(&["--auth-header-fields-enabled", "-v=2"]).await;
-    let silent = scene.proxy::<&str>(&[]).await;
+    identities_are_exact_or_refused(&Scene::new().await, &[]).await;
+    let http2 = Upstream::start_http2(None, |received| Reply::ok(received.target())).await;
+    identities_are_exact_or_refused(&Scene::around(http2).await, &["--upstream-force-h2c"]).await;
+}
+
+async fn identities_are_exact_or_refused(scene: &Scene, more: &[&str]) {
+    let proxy = scene.proxy(&[&["--auth-header-fields-enabled", "-v=2"], more].concat()).await;
+    let silent = scene.proxy(more).await;
     let long = "ü".repeat(2_000);
     let names = [
         ("a\0b", "control byte"),

@@ -64,6 +64,11 @@ impl Copy {
         copy
     }
 
+    /// The checkout may go on changing.
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.checkout.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
     fn write(&self, file: &str, content: &[u8]) {
         let path = self.checkout.join(file);
         if fs::read(&path).is_ok_and(|former| former == content) {
@@ -133,7 +138,7 @@ fn every_sabotage_is_noticed() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     for entry in &entries {
         let Entry { what, file, test, .. } = entry;
-        let source = read(file);
+        let source = copy.read(file);
         let sabotaged = entry.applied_to(&source).expect("the guard stands there once");
         copy.write(file, sabotaged.as_bytes());
         let verdict = copy.passes(test);

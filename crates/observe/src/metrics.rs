@@ -25,6 +25,7 @@ pub struct Metrics {
     cache_lookups: Family<CacheLookupLabels, Counter>,
     cache_entries: Family<CacheLabels, Gauge>,
     reloads: Family<ReloadLabels, Counter>,
+    issuer_askings: Family<ResultLabels, Counter>,
     certificates: Family<SubjectLabels, Gauge>,
     connections: Family<ListenerLabels, Gauge>,
     log_lines_dropped: Counter,
@@ -79,6 +80,11 @@ struct ReloadLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SubjectLabels {
     subject: &'static str,
 }
@@ -103,6 +109,7 @@ impl Metrics {
             cache_lookups: Family::default(),
             cache_entries: Family::default(),
             reloads: Family::default(),
+            issuer_askings: Family::default(),
             certificates: Family::default(),
             connections: Family::default(),
             log_lines_dropped: Counter::default(),
@@ -157,6 +164,11 @@ impl Metrics {
         self.reloads.get_or_create(&ReloadLabels { subject, result }).inc();
     }
 
+    /// An issuer was asked for its keys.
+    pub fn issuer_asked(&self, result: &'static str) {
+        self.issuer_askings.get_or_create(&ResultLabels { result }).inc();
+    }
+
     /// When a certificate in use ends, in seconds since 1970.
     pub fn certificate_not_after(&self, subject: &'static str, not_after: i64) {
         self.certificates.get_or_create(&SubjectLabels { subject }).set(not_after);
@@ -197,6 +209,7 @@ impl Metrics {
             "Changes of watched files; kept: the new content is broken, the last good one serves",
             self.reloads.clone(),
         );
+        registry.register("issuer_askings", "Askings of the OIDC issuer for its keys", self.issuer_askings.clone());
         registry.register_with_unit(
             "certificate_not_after",
             "When a certificate in use ends, since 1970",

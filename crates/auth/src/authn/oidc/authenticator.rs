@@ -90,7 +90,7 @@ impl Oidc {
         let OidcSettings { rules, fetcher, ttl, system_authenticated } = settings;
         OidcSettings::discovery(&rules.issuer)?;
         let (rules, pause) = (Arc::new(rules), pace.least);
-        let issuer = Issuer::new(rules.issuer.clone(), fetcher.clone(), pace);
+        let issuer = Issuer::new(rules.issuer.clone(), fetcher.clone(), pace, Arc::clone(&metrics));
         let elsewhere = Arc::new(Elsewhere::new(Arc::clone(&rules), fetcher, pause, Arc::clone(&clock)));
         let following = Following(tokio::spawn(Arc::clone(&issuer).follow()).abort_handle());
         let verified = Cached::new(USERS, REJECTED, Arc::clone(&clock));

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use observe::Metrics;
 use outbound::{FetchError, Fetcher, UrlError};
 use thiserror::Error;
 use tokio::{
@@ -43,6 +44,7 @@ pub(super) struct Issuer {
     pace: Pace,
     known: watch::Sender<Known>,
     wish: Notify,
+    metrics: Arc<Metrics>,
 }
 
 /// What is known of an issuer.
@@ -87,8 +89,8 @@ impl Pace {
 }
 
 impl Issuer {
-    pub(super) fn new(name: String, fetcher: Fetcher, pace: Pace) -> Arc<Self> {
-        Arc::new(Self { name, fetcher, pace, known: watch::Sender::default(), wish: Notify::new() })
+    pub(super) fn new(name: String, fetcher: Fetcher, pace: Pace, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { name, fetcher, pace, known: watch::Sender::default(), wish: Notify::new(), metrics })
     }
 
     pub(super) fn known(&self) -> Known {
@@ -138,6 +140,7 @@ impl Issuer {
     }
 
     fn learn(&self, document: Bytes, keys: KeySet) {
+        self.metrics.issuer_asked("answered");
         self.known.send_modify(|known| {
             (known.askings, known.is_asking) = (known.askings + 1, false);
             known.why.clear();
@@ -152,6 +155,7 @@ impl Issuer {
 
     /// Said once for the same fault.
     fn fail(&self, why: String) {
+        self.metrics.issuer_asked("failed");
         self.known.send_modify(|known| {
             (known.askings, known.is_asking) = (known.askings + 1, false);
             if known.why != why {
