@@ -123,7 +123,7 @@ mod tests {
             Address { host: "127.0.0.1".into(), port: 1, authority: "x".into(), base_path: String::new(), base_query: String::new() };
         let metrics = Metrics::new("test", "0");
         let upstream = Upstream::new(nowhere, Speech::default(), ManagedHeaders::default());
-        let road = Arc::new(Road { gate: Panics(Reads::default()), upstream, metrics: Arc::clone(&metrics) });
+        let road = Arc::new(Road { gate: Panics(Reads::default()), upstream, livez: None, metrics: Arc::clone(&metrics) });
         let socket = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let mut client = TcpStream::connect(socket.local_addr().expect("bound")).await.expect("connected");
         let (_trigger, drain) = DrainTrigger::new();
