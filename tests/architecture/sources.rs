@@ -16,22 +16,6 @@ pub(crate) fn tests_in(folders: &[&str]) -> BTreeSet<String> {
     tests
 }
 
-/// What stands above a test: its comment, and its attributes.
-pub(crate) fn comment_of(folders: &[&str], test: &str) -> String {
-    let declarations = [format!("fn {test}()"), format!("async fn {test}()")];
-    let mut sources = Vec::new();
-    folders.iter().for_each(|folder| read_all(&root().join(folder), &mut sources));
-    for source in &sources {
-        let lines: Vec<&str> = source.lines().map(str::trim).collect();
-        let is_declared = |line: &&str| declarations.iter().any(|declaration| line.starts_with(declaration));
-        if let Some(at) = lines.iter().position(is_declared) {
-            let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('#'));
-            return above.copied().collect::<Vec<_>>().join("\n");
-        }
-    }
-    String::new()
-}
-
 fn read_all(folder: &Path, sources: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

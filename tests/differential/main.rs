@@ -8,6 +8,7 @@ mod attributes;
 mod case;
 mod certificates;
 mod credentials;
+mod endings;
 mod forwarding;
 mod http_proxy;
 mod identity;

@@ -41,6 +41,8 @@ fn ignored() -> Vec<Case> {
         Case::get("ignored, escaped", "/he%61lthz"),
         Case::new("ignored with POST", "POST", "/healthz").body("x"),
         Case::get("a star in the middle", "/api/v1/live"),
+        Case::get("escaped dots for a star", "/api/%2e%2e/live").refused("ambiguous-path"),
+        Case::get("dots with a parameter for a star", "/api/..;x/live").refused("ambiguous-path"),
         Case::get("two steps for a star", "/api/v1/x/live"),
         Case::get("a class that is not", "/bx"),
         Case::get("off the class that is not", "/ax"),
