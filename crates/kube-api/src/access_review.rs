@@ -7,7 +7,10 @@ use k8s_openapi::{
 use request::{Attributes, ResourceAttributes, User};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, wire::Kind};
+use crate::{
+    ApiError,
+    wire::{Kind, Others},
+};
 
 pub(crate) const ACCESS_REVIEW: Kind = Kind {
     kind: SubjectAccessReview::KIND,
@@ -95,6 +98,8 @@ pub(crate) struct AccessStatus {
     denied: bool,
     #[serde(default)]
     reason: String,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 impl<'a> AccessSpec<'a> {
@@ -193,6 +198,8 @@ mod tests {
             &answer(r#"{"allowed":null}"#),
             &answer(r#"{"allowed":true,"denied":true}"#),
             &answer(r#"{"allowed":false,"allowed":true}"#),
+            &answer(r#"[true,false,""]"#),
+            r#"["authorization.k8s.io/v1","SubjectAccessReview",{"allowed":true}]"#,
             &allowed[..allowed.len() - 1],
             &format!("{allowed}x"),
         ] {

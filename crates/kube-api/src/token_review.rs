@@ -4,7 +4,10 @@ use k8s_openapi::{Resource, api::authentication::v1::TokenReview};
 use request::User;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, wire::Kind};
+use crate::{
+    ApiError,
+    wire::{Kind, Others},
+};
 
 pub(crate) const TOKEN_REVIEW: Kind = Kind {
     kind: TokenReview::KIND,
@@ -43,6 +46,8 @@ pub(crate) struct TokenStatus {
     user: Option<UserInfo>,
     audiences: Option<Vec<String>>,
     error: Option<String>,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,6 +56,8 @@ struct UserInfo {
     uid: Option<String>,
     groups: Option<Vec<String>>,
     extra: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 impl TokenSpec<'_> {
@@ -141,6 +148,8 @@ mod tests {
             r#"{"authenticated":true,"user":{"username":""}}"#,
             r#"{"authenticated":true,"user":{"username":"u","groups":"g"}}"#,
             r#"{"authenticated":false,"authenticated":true,"user":{"username":"u"}}"#,
+            r#"[true,{"username":"u"},null,null]"#,
+            r#"{"authenticated":true,"user":["u","",null,null]}"#,
             "null",
             "[]",
         ] {

@@ -1,4 +1,9 @@
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 
 use crate::ApiError;
@@ -12,6 +17,10 @@ pub(crate) struct Kind {
     /// Needed for it, as `verb resource.group`.
     pub(crate) permission: &'static str,
 }
+
+/// What an object has besides the fields that are read. A struct that has this is read from an object alone: serde would take
+/// a list of the fields' values too.
+pub(crate) type Others = BTreeMap<String, IgnoredAny>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +41,8 @@ struct Answer<S> {
     api_version: String,
     kind: String,
     status: Option<S>,
+    #[serde(flatten)]
+    _others: Others,
 }
 
 impl Kind {
