@@ -36,10 +36,9 @@ async fn only_what_is_allowed_goes_upstream() {
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
     for version in BOTH {
-        let mut client = scene.connect(version, &proxy).await;
         for (token, status) in [(FORGED, 401), (MALLORY, 403)] {
             for request in [Request::get("/"), Request::post("/", "body")] {
-                assert_status(&client.send(&request.bearer(token)).await, status);
+                assert_status(&scene.connect(version, &proxy).await.send(&request.bearer(token)).await, status);
             }
         }
     }

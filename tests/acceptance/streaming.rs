@@ -11,7 +11,7 @@ use testkit::{
 
 use tokio::time::timeout;
 
-use crate::scene::{ALICE, BOTH, Scene, assert_status};
+use crate::scene::{ALICE, BOTH, FORGED, Scene, assert_status};
 
 #[tokio::test]
 async fn answers_stream() {
@@ -277,4 +277,25 @@ async fn a_change_of_protocol_is_refused() {
     // Without `Connection: upgrade` it is a word without meaning.
     assert_status(&client.send(&Request::get("/").bearer(ALICE).header("Upgrade", "websocket")).await, 200);
     assert_eq!(scene.upstream.only_request().header("upgrade"), None);
+}
+
+/// A client that is not told sends its next request to nobody.
+#[tokio::test]
+async fn a_refusal_that_leaves_a_body_unread_says_that_it_ends_the_connection() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
+        let response = client.send(&Request::get("/").bearer(FORGED)).await;
+        assert_eq!((response.status, response.header("connection")), (401, None), "there is no body");
+        let mut exchange = client.open(&Request::new("POST", "/").bearer(FORGED).streaming()).await.unwrap();
+        let (status, fields) = in_time("the head", exchange.head()).await.unwrap();
+        let response = exchange.rest_of(status, fields).await.unwrap();
+        let closes = (version == Version::H1).then_some("close");
+        assert_eq!((response.status, response.header("connection")), (401, closes), "{version:?}");
+        match version {
+            Version::H1 => drop(client.closed().await),
+            Version::H2 => assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200),
+        }
+    }
 }

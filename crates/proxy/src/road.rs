@@ -1,7 +1,8 @@
 use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use observe::Metrics;
 use request::{Attributes, CanonicalRequest, Gate, Permit, Reason, Refusal, admit};
@@ -56,6 +57,7 @@ fn sent(permit: &Permit) -> (String, Attributes) {
 
 impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        let ends = request.version() <= Version::HTTP_11 && !request.body().is_end_stream();
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
         let walked = AssertUnwindSafe(self.walk(request, &client)).catch_unwind().await;
         unanswered.0 = None;
@@ -65,7 +67,11 @@ impl<G: Gate + 'static> Handler for Road<G> {
                 response
             }
             Err(refusal) => {
-                let response = answer::refuse(&refusal, client.peer.address);
+                let mut response = answer::refuse(&refusal, client.peer.address);
+                // A body that nobody reads ends the connection, which the library does not say.
+                if ends {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 self.metrics.request(response.status(), Some(refusal.reason()));
                 response
             }
