@@ -2,18 +2,20 @@
 #
 # PROFILE  cargo's profile for the suites of tests/ and for the program that they drive: dev, or ci (thin LTO)
 # CARGO    cargo itself
+# SECONDS  for how long `make fuzz` gives bytes to each target
 
 PROFILE ?= dev
 CARGO ?= cargo
+SECONDS ?= 60
 
 # Tools and real servers that are built once are kept outside the checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-rbac-proxy-tests
 export PATH := $(PATH):$(CACHE)/tools/bin
 
-SUITES := acceptance differential cluster architecture
+SUITES := acceptance differential cluster corpora architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release quickstart rbac-agree rotations drain-load sabotage docs test size $(STEPS)
+.PHONY: build release quickstart rbac-agree rotations drain-load sabotage fuzz docs test size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -43,6 +45,16 @@ drain-load:
 # Removes guards of one line, one at a time, in a copy: each must be noticed by the test that tests/sabotage names. Half an hour.
 sabotage:
 	$(CARGO) test -p tests --test architecture every_sabotage_is_noticed -- --ignored --nocapture
+# libFuzzer needs a nightly compiler. What it makes up is kept outside the checkout; what it finds is in fuzz/artifacts/, and
+# belongs into fuzz/corpus/ when it is mended. Without a sanitizer: there is no unsafe code here for it to watch.
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: cargo install --locked cargo-fuzz"; exit 1; }
+	@cp Cargo.lock fuzz/Cargo.lock
+	@trap '' PIPE; for target in $(notdir $(wildcard fuzz/corpus/*)); do \
+		echo "== $@ $$target"; mkdir -p "$(CACHE)/fuzz/$$target"; \
+		$(CARGO) +nightly fuzz run --sanitizer none $$target "$(CACHE)/fuzz/$$target" fuzz/corpus/$$target \
+			-- -max_total_time=$(SECONDS) -max_len=2048 -timeout=20 || exit 1; \
+	done
 
 # Writes docs/flags.md from the table of flags.
 docs:
