@@ -2,17 +2,19 @@
 #
 # PROFILE  cargo's profile for the suites of tests/ and for the program that they drive: dev, or ci (thin LTO)
 # CARGO    cargo itself
+# DURATION for how long `make soak` goes on, such as 5m: 20s if nothing is said
 # SECONDS  for how long `make fuzz` gives bytes to each target
 
 PROFILE ?= dev
 CARGO ?= cargo
 SECONDS ?= 60
+export SOAK_DURATION := $(DURATION)
 
 # Tools and real servers that are built once are kept outside the checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-rbac-proxy-tests
 export PATH := $(PATH):$(CACHE)/tools/bin
 
-SUITES := acceptance differential cluster corpora architecture
+SUITES := acceptance differential cluster corpora soak architecture
 STEPS := fmt lint deny unit $(SUITES)
 
 .PHONY: build release quickstart rbac-agree rotations drain-load sabotage fuzz docs test size $(STEPS)

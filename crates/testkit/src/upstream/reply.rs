@@ -76,6 +76,16 @@ impl Reply {
         self
     }
 
+    /// Sends more, in one piece with what was sent last.
+    #[must_use]
+    pub fn with(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        match self.steps.last_mut() {
+            Some(Step::Send(last)) => last.extend_from_slice(bytes.as_ref()),
+            _ => return self.send(bytes),
+        }
+        self
+    }
+
     /// Goes on when the latch opens.
     #[must_use]
     pub fn wait(mut self, latch: &Latch) -> Self {
