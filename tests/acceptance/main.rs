@@ -19,6 +19,7 @@ mod drain;
 mod endpoints;
 mod faults;
 mod forks;
+mod forms;
 mod forwarding;
 mod headers;
 mod http2_upstream;

@@ -4,6 +4,7 @@ use crate::case::{Case, Group};
 
 /// What a text has of the row that explains it.
 const ROW: &str = "ambiguous-value";
+const FORMS: &str = "forms";
 /// Neither lets it pass; ours knows before it asks anybody.
 const SOONER: &[&str] = &["body", "TokenReview"];
 
@@ -104,6 +105,10 @@ pub(crate) fn groups() -> Vec<Group> {
 fn by_query() -> Vec<Case> {
     let by = Case::get_by;
     let verb = |name, method, user| Case::new(name, method, "/?namespace=mine").bearer(user).body("namespace=other");
+    let form = |name, text| {
+        let case = Case::new(name, "POST", "/?namespace=mine").bearer("tenant");
+        case.header("Content-Type", "application/x-www-form-urlencoded").body(text)
+    };
     let sooner = |name, target| by(name, "alice", target).differs(ROW, SOONER);
     vec![
         by("a value", "alice", "/?namespace=mine"),
@@ -123,7 +128,10 @@ fn by_query() -> Vec<Case> {
         by("a name without a value, allowed", "alice", "/?x&namespace&y"),
         by("no query", "alice", "/"),
         by("an empty query", "alice", "/?"),
-        by("another name", "alice", "/?namespaces=mine&Namespace=mine&namespace[]=mine&+namespace=mine"),
+        by("another name", "alice", "/?namespaces=mine&x[namespace]=mine"),
+        sooner("nearly the same name", "/?Namespace=mine&namespace[]=mine&+namespace=mine"),
+        by("nearly the same name beside the value", "alice", "/?namespace=mine&Namespace=other").refused_unasked(ROW),
+        by("an index beside the value", "alice", "/?namespace=mine&namespace[]=other").refused_unasked(ROW),
         by("no value, forbidden", "mallory", "/?x=y"),
         Case::get("no value, by nobody", "/"),
         Case::get("a value, by nobody", "/?namespace=mine"),
@@ -136,13 +144,22 @@ fn by_query() -> Vec<Case> {
         by("dots and slashes", "alice", "/?namespace=../%2e%2e%2fx"),
         by("an unclean path", "alice", "/x/%2e%2e/y;z?namespace=mine"),
         by("bytes elsewhere", "alice", "/?namespace=mine&x=%ff%00"),
-        verb("POST with a form", "POST", "tenant").header("Content-Type", "application/x-www-form-urlencoded"),
+        form("a form with another value", "namespace=other").refused(FORMS).differs(FORMS, &["SubjectAccessReview"]),
+        form("a form of others", "x=y&Namespace[]=other").refused(FORMS),
+        form("a form that is none", "x=%zz;").refused(FORMS),
+        form("a form with the same value", "namespace=mine"),
+        form("a form without a value", "query=up%7Bx%3D%22y%22%7D&start=1"),
+        form("a form in a coding", "x=y").header("Content-Encoding", "gzip").refused_unasked(FORMS),
+        form("a form and another type", "x=y").header("Content-Type", "text/plain").refused_unasked(FORMS),
+        verb("a form in parts", "POST", "tenant").header("Content-Type", "multipart/form-data; boundary=x").refused_unasked(FORMS),
+        verb("a body that is no form", "POST", "tenant").header("Content-Type", "application/json"),
+        verb("a body of no type", "POST", "tenant").refused(FORMS).differs(FORMS, &["SubjectAccessReview"]),
         Case::new("POST with the value in the form alone", "POST", "/")
             .bearer("alice")
             .header("Content-Type", "application/x-www-form-urlencoded")
             .body("namespace=mine"),
-        verb("PUT", "PUT", "tenant"),
-        verb("PATCH", "PATCH", "tenant"),
+        verb("PUT", "PUT", "tenant").header("Content-Type", "text/plain"),
+        verb("PATCH", "PATCH", "tenant").header("Content-Type", "text/plain"),
         verb("DELETE", "DELETE", "mallory"),
         Case::new("HEAD", "HEAD", "/?namespace=mine").bearer("tenant"),
         Case::new("OPTIONS", "OPTIONS", "/?namespace=mine").bearer("tenant"),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub use self::policy::Policy;
 pub(crate) use self::{
-    attributes::attributes,
+    attributes::{attributes, attributes_of_values},
     review::{Opinion, Review},
     static_rules::StaticRules,
 };

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use kube_api::Api;
 use observe::Metrics;
 use outbound::UrlError;
-use request::{Attributes, CanonicalRequest, Decision, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, User};
+use request::{Attributes, CanonicalRequest, Decision, Form, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, User};
 use settings::{ClientCa, ConfigFile, PathLists, ResourceAttributesConfig, TokenAuthFile, Watched};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use crate::{
         Authenticator, Bearer, Union, X509,
         oidc::{Oidc, OidcSettings},
     },
-    authz::{Authorizer, Opinion, Policy, Review, StaticRules, attributes},
+    authz::{Authorizer, Opinion, Policy, Review, StaticRules, attributes, attributes_of_values},
     clock::{Clock, SystemClock},
     failure::Failure,
     keys::Keys,
@@ -201,7 +201,7 @@ impl RequestGate {
         self.config.resource_attributes.as_ref().filter(|_| !self.fixed.by_path)
     }
 
-    async fn admit(&self, request: &CanonicalRequest, peer: &Peer) -> Result<Grant, Refusal> {
+    async fn admit(&self, request: &CanonicalRequest, peer: &Peer, form: &mut impl Form) -> Result<Grant, Refusal> {
         let deadline = Instant::now() + API_DEADLINE;
         let user = self.fixed.deciders.authenticate(request, peer, deadline).await?;
         if let Some(refusal) = self.unclean(request) {
@@ -209,6 +209,16 @@ impl RequestGate {
         }
         for asked in attributes(request, self.resource())? {
             self.authorize(&user, asked, deadline).await?;
+        }
+        if request.has_form() {
+            let begun = Instant::now();
+            let form = form.read().await?;
+            // Who waits for the client does not wait for the API server.
+            let deadline = deadline + begun.elapsed();
+            let values = self.reads.values.in_form(&form, request.values().len())?;
+            for asked in self.resource().map(|resource| attributes_of_values(request, resource, &values)).into_iter().flatten() {
+                self.authorize(&user, asked, deadline).await?;
+            }
         }
         let headers = match &self.fixed.identity {
             Some(identity) => identity.of(&user)?,
@@ -247,13 +257,13 @@ impl Gate for RequestGate {
         &self.reads
     }
 
-    async fn decide(&self, request: &CanonicalRequest, peer: &Peer) -> Decision {
+    async fn decide(&self, request: &CanonicalRequest, peer: &Peer, form: &mut impl Form) -> Decision {
         match self.door(request) {
             Ok(Some(door)) => return Decision::Open(door),
             Ok(None) => {}
             Err(refusal) => return Decision::Refuse(refusal),
         }
-        match self.admit(request, peer).await {
+        match self.admit(request, peer, form).await {
             Ok(grant) => Decision::Allow(grant),
             Err(refusal) => Decision::Refuse(refusal),
         }

@@ -3,7 +3,7 @@ use std::{fmt::Write, sync::Arc};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use observe::Metrics;
-use request::{CanonicalRequest, Gate, Peer, Reason, Refusal, admit};
+use request::{CanonicalRequest, Gate, NoForm, Peer, Reason, Refusal, admit};
 
 use crate::{Body, Client, Drain, Handler, answer};
 
@@ -82,7 +82,7 @@ impl<G: Gate> Endpoints<G> {
             "/metrics" => {
                 let gate = self.gate.today();
                 let request = CanonicalRequest::new(head, gate.reads())?;
-                admit(&gate, request, peer).await?;
+                admit(&gate, request, peer, &mut NoForm).await?;
                 let mut response = Response::new(Body::whole(self.metrics.encode()));
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Metrics::CONTENT_TYPE));
                 Ok(response)

@@ -32,11 +32,12 @@ impl<G: Gate> Road<G> {
             return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
         }
         let gate = self.gate.today();
+        let mut body = self.upstream.take(body, head.version);
         let request = CanonicalRequest::new(head, gate.reads())?;
         if self.is_probe(&request) {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
         }
-        let permit = admit(&gate, request, &client.peer).await?;
+        let permit = admit(&gate, request, &client.peer, &mut body).await?;
         let (user, sent) = sent(&permit);
         let response = self.upstream.send(permit, client, body).await.map_err(|refusal| refusal.about(&user, sent))?;
         Ok(response.map(Body::upstream))

@@ -4,7 +4,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-use crate::{Path, Reason, Refusal, ValueNames};
+use crate::{Path, Reason, Refusal, ValueNames, form::is_form};
 
 /// What a gate reads of a request; the rest passes byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct CanonicalRequest {
     target: String,
     path: Option<Path>,
     values: Vec<String>,
+    has_form: bool,
     authority: Option<Authority>,
     version: Version,
     headers: HeaderMap,
@@ -54,7 +55,8 @@ impl CanonicalRequest {
             false => None,
         };
         let values = reads.values.read(uri.query(), &headers)?;
-        Ok(Self { method, target, path, values, authority, version, headers })
+        let has_form = reads.values.parameter.is_some() && is_form(&headers)?;
+        Ok(Self { method, target, path, values, has_form, authority, version, headers })
     }
 
     /// The method as received.
@@ -80,6 +82,11 @@ impl CanonicalRequest {
     /// The values that the request is checked for, where the gate reads some: those of the query, then those of the header.
     pub fn values(&self) -> &[String] {
         &self.values
+    }
+
+    /// Whether its body, if it has one, has parameters too, and the gate reads one.
+    pub fn has_form(&self) -> bool {
+        self.has_form
     }
 
     /// The host that the client meant; `None` in HTTP/1.0 without one.

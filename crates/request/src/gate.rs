@@ -3,7 +3,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use http::{HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 
-use crate::{CanonicalRequest, Reads, Refusal, User};
+use crate::{CanonicalRequest, Form, Reads, Refusal, User};
 
 /// Decides whether a request may pass. The one meeting point of those who decide and those who carry bytes.
 pub trait Gate: Send + Sync + Sized {
@@ -14,8 +14,9 @@ pub trait Gate: Send + Sync + Sized {
     /// What [`Gate::decide`] reads of a request: that much must be unambiguous.
     fn reads(&self) -> &Reads;
 
-    /// Decides about one request. Dropping the future is safe: nothing is half decided.
-    fn decide(&self, request: &CanonicalRequest, peer: &Peer) -> impl Future<Output = Decision> + Send;
+    /// Decides about one request; about its form too where it [has one](CanonicalRequest::has_form). Dropping the future is
+    /// safe: nothing is half decided.
+    fn decide(&self, request: &CanonicalRequest, peer: &Peer, form: &mut impl Form) -> impl Future<Output = Decision> + Send;
 }
 
 /// The far end of the connection that a request arrived on. Nothing in it names a user.
@@ -106,8 +107,8 @@ impl Permit {
 /// # Errors
 ///
 /// The gate's refusal. Dropping the future is safe: no permit is made.
-pub async fn admit(gate: &impl Gate, request: CanonicalRequest, peer: &Peer) -> Result<Permit, Refusal> {
-    match gate.decide(&request, peer).await {
+pub async fn admit(gate: &impl Gate, request: CanonicalRequest, peer: &Peer, form: &mut impl Form) -> Result<Permit, Refusal> {
+    match gate.decide(&request, peer, form).await {
         Decision::Allow(grant) => Ok(Permit { request, grant: Some(grant) }),
         Decision::Open(OpenDoor::IgnoredPath) => Ok(Permit { request, grant: None }),
         Decision::Refuse(refusal) => Err(refusal),

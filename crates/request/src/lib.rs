@@ -5,6 +5,7 @@
 
 mod attributes;
 mod canonical;
+mod form;
 mod gate;
 mod path;
 mod reason;
@@ -13,6 +14,7 @@ mod values;
 
 pub use attributes::{Attributes, ResourceAttributes};
 pub use canonical::{CanonicalRequest, Reads};
+pub use form::{Form, NoForm};
 pub use gate::{Decision, Gate, Grant, OpenDoor, Peer, Permit, admit};
 pub use path::{Path, PathFault};
 pub use reason::{LogLevel, Reason, Refusal, Row, Text};

@@ -18,6 +18,8 @@ pub enum Reason {
     MethodNotAllowed,
     HeadTooLarge,
     BodyTooSlow,
+    FormTooLarge,
+    FormsFull,
     UpgradeNotSupported,
     UncleanPath,
     NoCredentials,
@@ -92,6 +94,8 @@ impl Reason {
         Self::MethodNotAllowed,
         Self::HeadTooLarge,
         Self::BodyTooSlow,
+        Self::FormTooLarge,
+        Self::FormsFull,
         Self::UpgradeNotSupported,
         Self::UncleanPath,
         Self::NoCredentials,
@@ -130,7 +134,7 @@ impl Reason {
                 BAD_REQUEST,
                 Debug,
                 "ambiguous_value",
-                "The decision reads a query parameter or a header, and what the request has there has more than one meaning.",
+                "The decision reads a query parameter or a header, and what the request has there, or in a form, has more than one meaning.",
             ),
             Self::TooManyValues => (
                 400,
@@ -165,8 +169,18 @@ impl Reason {
                 Text::Fixed("Request Timeout"),
                 Debug,
                 "body_too_slow",
-                "Nothing of the request's body came for --read-body-timeout, and the upstream had not answered yet.",
+                "Nothing of the request's body came for --read-body-timeout and the upstream had not answered yet, or a form that must be read took longer.",
             ),
+            Self::FormTooLarge => (
+                413,
+                Text::Fixed("Payload Too Large"),
+                Debug,
+                "form_too_large",
+                "The decision reads a query parameter, and the request's form, which may have it too, is over 1 MiB.",
+            ),
+            Self::FormsFull => {
+                (503, UNAVAILABLE, Warn, "forms_full", "The forms that requests are decided by have 16 MiB together, and others have it.")
+            }
             Self::UpgradeNotSupported => (
                 501,
                 Text::Fixed("Not Implemented"),

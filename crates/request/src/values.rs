@@ -27,48 +27,73 @@ impl ValueNames {
     pub(crate) fn read(&self, query: Option<&str>, headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
         let mut values = Vec::new();
         if let (Some(name), Some(query)) = (&self.parameter, query) {
-            of_query(name, query, &mut values)?;
+            of_query(name, query.as_bytes(), &mut values)?;
         }
         if let Some(name) = &self.header {
             of_header(name, headers, &mut values)?;
         }
-        match values.len() {
-            0..=MAX_VALUES => Ok(values),
-            count => Err(Refusal::because(Reason::TooManyValues, format_args!("{count} values"))),
+        check_count(values.len())?;
+        Ok(values)
+    }
+
+    /// The values of a form, in their order, of a request that has so many already.
+    ///
+    /// # Errors
+    ///
+    /// Another reader might find other values, or there are too many.
+    pub fn in_form(&self, form: &[u8], already: usize) -> Result<Vec<String>, Refusal> {
+        let mut values = Vec::new();
+        if let Some(name) = &self.parameter {
+            of_query(name, form, &mut values)?;
         }
+        check_count(already + values.len())?;
+        Ok(values)
+    }
+}
+
+fn check_count(values: usize) -> Result<(), Refusal> {
+    match values {
+        0..=MAX_VALUES => Ok(()),
+        count => Err(Refusal::because(Reason::TooManyValues, format_args!("{count} values"))),
     }
 }
 
 /// As Go's `url.ParseQuery`, but for what that drops in silence and others do not.
-fn of_query(name: &str, query: &str, values: &mut Vec<String>) -> Result<(), Refusal> {
-    let count = query.split('&').count();
+fn of_query(name: &str, query: &[u8], values: &mut Vec<String>) -> Result<(), Refusal> {
+    let parameters = || query.split(|byte| *byte == b'&');
+    let count = parameters().count();
     if count > MAX_PARAMETERS {
         return Err(Refusal::because(Reason::TooManyValues, format_args!("{count} parameters")));
     }
-    if query.contains(';') {
-        return Err(ambiguous("the query has a ';', which separates parameters for some"));
+    if query.contains(&b';') {
+        return Err(ambiguous("there is a ';', which separates parameters for some"));
     }
-    for parameter in query.split('&') {
-        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let (Some(key), Some(value)) = (unescape(key), unescape(value)) else {
-            return Err(ambiguous("the query has a '%' without two hexadecimal digits"));
+    for parameter in parameters() {
+        let mut halves = parameter.splitn(2, |byte| *byte == b'=').map(unescape);
+        let (Some(key), Some(value)) = (halves.next().flatten(), halves.next().unwrap_or(Some(Cow::Borrowed(&[])))) else {
+            return Err(ambiguous("there is a '%' without two hexadecimal digits"));
         };
-        if *key == *name.as_bytes() {
-            values.push(text(&value)?);
+        match *key == *name.as_bytes() {
+            true => values.push(text(&value)?),
+            false if fold(&key) == fold(name.as_bytes()) => {
+                return Err(ambiguous("a parameter has a name that is the same one for readers who fold case, or cut a name at a '['"));
+            }
+            false => {}
         }
     }
     Ok(())
 }
 
+/// What some make of a parameter's name: PHP cuts it at a NUL or a `[`, skips spaces before it and takes others for `_`, and many
+/// know no case.
+fn fold(name: &[u8]) -> Vec<u8> {
+    let end = name.iter().position(|byte| matches!(byte, 0 | b'[')).filter(|end| *end > 0).unwrap_or(name.len());
+    let name = name.get(..end).unwrap_or_default().trim_ascii();
+    name.iter().map(|byte| if matches!(byte, b' ' | b'.') { b'_' } else { byte.to_ascii_lowercase() }).collect()
+}
+
 fn of_header(name: &HeaderName, headers: &HeaderMap, values: &mut Vec<String>) -> Result<(), Refusal> {
-    let fold = |name: &HeaderName| name.as_str().replace('_', "-");
-    if headers.keys().any(|other| other != name && fold(other) == fold(name)) {
-        return Err(ambiguous("a header with `_` for `-` is the same one for some"));
-    }
-    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    if options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes())) {
-        return Err(ambiguous("Connection names the header, which would be decided by and not arrive"));
-    }
+    check_arrival(name, headers)?;
     for value in headers.get_all(name).iter().map(HeaderValue::as_bytes) {
         if value.trim_ascii() != value {
             return Err(ambiguous("the value of the header begins or ends with a space, which would not arrive"));
@@ -76,6 +101,19 @@ fn of_header(name: &HeaderName, headers: &HeaderMap, values: &mut Vec<String>) -
         values.push(text(value)?);
     }
     Ok(())
+}
+
+/// Whether the header that is read is the one that the upstream reads.
+pub(crate) fn check_arrival(name: &HeaderName, headers: &HeaderMap) -> Result<(), Refusal> {
+    let fold = |name: &HeaderName| name.as_str().replace('_', "-");
+    if headers.keys().any(|other| other != name && fold(other) == fold(name)) {
+        return Err(ambiguous("a header with `_` for `-` is the same one for some"));
+    }
+    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    match options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes())) {
+        true => Err(ambiguous("Connection names the header, which would be decided by and not arrive")),
+        false => Ok(()),
+    }
 }
 
 /// What a review can say exactly.
@@ -88,11 +126,11 @@ fn text(value: &[u8]) -> Result<String, Refusal> {
 }
 
 /// Go's `url.QueryUnescape`.
-fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
-    if !text.contains(['%', '+']) {
-        return Some(Cow::Borrowed(text.as_bytes()));
+fn unescape(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(Cow::Borrowed(text));
     }
-    let mut bytes = text.bytes();
+    let mut bytes = text.iter().copied();
     let mut unescaped = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         unescaped.push(match byte {
@@ -104,7 +142,7 @@ fn unescape(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(unescaped))
 }
 
-fn ambiguous(why: &str) -> Refusal {
+pub(crate) fn ambiguous(why: &str) -> Refusal {
     Refusal::because(Reason::AmbiguousValue, why)
 }
 
@@ -131,7 +169,7 @@ mod tests {
             ("x=y&ns=a&&ns=b&", &[], &["a", "b"]),
             ("ns", &[], &[""]),
             ("ns=&n%73=%41+b%2Bc=d", &[], &["", "A b+c=d"]),
-            ("NS=a&ns[]=b&ns%20=c&=d&nss=e", &[], &[]),
+            ("=d&nss=e&ns-=f&[ns]=g", &[], &[]),
             ("ns=caf%C3%A9&x=%ff", &[], &["café"]),
             ("ns=b", &[("x-ns", "a"), ("x-ns", ""), ("x-other", "\u{ff}"), ("connection", "close, x-other")], &["b", "a", ""]),
             ("ns=%20a", &[("x-ns", "a, b c")], &[" a", "a, b c"]),
@@ -155,6 +193,12 @@ mod tests {
             ("ns=a%00", &[]),
             ("ns=a%0d%0ab", &[]),
             ("ns=%7f", &[]),
+            ("ns=a&NS=b", &[]),
+            ("ns[]=b", &[]),
+            ("ns%5b0]=b", &[]),
+            ("ns%20=b", &[]),
+            ("+ns=b", &[]),
+            ("ns%00x=b", &[]),
             ("", &[("x-ns", "\u{ff}")]),
             ("", &[("x-ns", "a\tb")]),
             ("", &[("x-ns", " a")]),
@@ -180,8 +224,8 @@ mod tests {
         }
     }
 
-    /// What other servers read: the first `;` or `&` ends a parameter, a broken escape stands for itself, and the last value or
-    /// any may count. Whatever they find was among the values.
+    /// What other servers read: the first `;` or `&` ends a parameter, a broken escape stands for itself, a name ends at a `[` or a
+    /// NUL and has no case and no outer spaces, and the last value or any may count. Whatever they find was among the values.
     fn others(query: &str) -> Vec<Vec<u8>> {
         let lenient = |text: &str| {
             let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
@@ -196,12 +240,16 @@ mod tests {
             out
         };
         let pairs = query.split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.filter(|(key, _)| lenient(key) == b"ns").map(|(_, value)| lenient(value)).collect()
+        let is_ours = |key: &str| {
+            let key = String::from_utf8_lossy(&lenient(key)).trim().to_lowercase();
+            key.split(['[', '\0']).next() == Some("ns")
+        };
+        pairs.filter(|(key, _)| is_ours(key)).map(|(_, value)| lenient(value)).collect()
     }
 
     proptest! {
         #[test]
-        fn no_reader_finds_a_value_that_is_not_checked(query in "(ns|n%73|=|&|;|%|%3b|%26|%41|\\+|a|ns=a|&ns=){0,12}") {
+        fn no_reader_finds_a_value_that_is_not_checked(query in "(ns|n%73|=|&|;|%|%3b|%26|%41|\\+|a|ns=a|&ns=|&NS=|\\[\\]|%00){0,12}") {
             if let Ok(values) = read(&query, &[]) {
                 let values: Vec<Vec<u8>> = values.into_iter().map(String::into_bytes).collect();
                 prop_assert_eq!(values, others(&query));

@@ -16,12 +16,17 @@ pub(crate) fn attributes(request: &CanonicalRequest, resource: Option<&ResourceA
             None => Err(Refusal::because(Reason::Internal, "the path is asked about and was not read")),
         };
     };
-    let with = |value: &str| Attributes::Resource(resource.attributes(verb, value));
     match (&resource.rewrites, request.values()) {
-        (None, _) => Ok(vec![with("")]),
+        (None, _) => Ok(vec![Attributes::Resource(resource.attributes(verb, ""))]),
         (Some(_), []) => Err(Refusal::new(Reason::NoValue)),
-        (Some(_), values) => Ok(values.iter().map(|value| with(value)).collect()),
+        (Some(_), values) => Ok(attributes_of_values(request, resource, values)),
     }
+}
+
+/// The configured resource, once for each value.
+pub(crate) fn attributes_of_values(request: &CanonicalRequest, resource: &ResourceAttributesConfig, values: &[String]) -> Vec<Attributes> {
+    let verb = verb(request.method());
+    values.iter().map(|value| Attributes::Resource(resource.attributes(verb, value))).collect()
 }
 
 /// The Go program's table. What is not in it needs a rule with `*`.

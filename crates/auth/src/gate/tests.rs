@@ -2,6 +2,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderName, Request};
+use request::NoForm;
 use serde_json::json;
 use settings::Contents;
 use testkit::{
@@ -72,7 +73,7 @@ async fn decide(gate: &RequestGate, target: &str, token: Option<&str>, certifica
     let request = CanonicalRequest::new(head, gate.reads()).expect("one meaning");
     let chain = certificate.map(Pair::certificates).unwrap_or_default().into();
     let peer = Peer { address: ([127, 0, 0, 1], 1).into(), chain, secure: true };
-    in_time("the decision", gate.decide(&request, &peer)).await
+    in_time("the decision", gate.decide(&request, &peer, &mut NoForm)).await
 }
 
 /// What is below `authorization`.

@@ -20,8 +20,12 @@ use rustls::ClientConfig;
 pub use body::{BodyError, UpstreamBody};
 use pool::{Connection, Pool};
 pub use tls::client_config;
-use tokio::time::{sleep, timeout};
-use upload::{Fault, Progress, Upload};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use upload::{FORMS_BYTES, Fault, Progress};
+pub use upload::{Upload, UploadError};
 
 use crate::{Client, Forwarding, ManagedHeaders};
 
@@ -40,7 +44,7 @@ const BREATH: Duration = Duration::from_millis(100);
 ///     upstream: &proxy::upstream::Upstream,
 ///     request: request::CanonicalRequest,
 ///     client: &proxy::Client,
-///     body: hyper::body::Incoming,
+///     body: proxy::upstream::Upload,
 /// ) {
 ///     let _ = upstream.send(request, client, body).await;
 /// }
@@ -54,6 +58,7 @@ pub struct Upstream {
     silence: Option<Duration>,
     forwarding: Forwarding,
     patience: Option<Duration>,
+    forms: Arc<Semaphore>,
     pool: Arc<Pool>,
 }
 
@@ -92,7 +97,16 @@ impl Upstream {
         // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
         let told = via.clone().filter(|_| tls.is_none());
         let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via));
-        Self { address, told, managed, silence, forwarding: Forwarding::default(), patience: None, pool }
+        Self {
+            address,
+            told,
+            managed,
+            silence,
+            forwarding: Forwarding::default(),
+            patience: None,
+            forms: Arc::new(Semaphore::new(FORMS_BYTES)),
+            pool,
+        }
     }
 
     /// Tells the upstream of the way here, and passes tokens, as this says.
@@ -107,6 +121,11 @@ impl Upstream {
         Self { patience, ..self }
     }
 
+    /// Takes a request's body, to be sent with it.
+    pub fn take(&self, body: Incoming, version: Version) -> Upload {
+        Upload::new(body, version == Version::HTTP_2, self.silence, Arc::clone(&self.forms))
+    }
+
     /// Sends a request and gives the response, whose body streams. Dropping the future, or the response's body before
     /// its end, abandons the request upstream.
     ///
@@ -115,8 +134,8 @@ impl Upstream {
     /// The upstream cannot be connected to, breaks the connection before a response, or sends what is no response: the
     /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408. Patience has
     /// ended: 504.
-    pub async fn send(&self, permit: Permit, client: &Client, body: Incoming) -> Result<Response<UpstreamBody>, Refusal> {
-        let mut request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body, self.silence)?;
+    pub async fn send(&self, permit: Permit, client: &Client, body: Upload) -> Result<Response<UpstreamBody>, Refusal> {
+        let mut request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body)?;
         if let Some(proxy) = &self.told {
             via::address(&mut request, &self.address, proxy)?;
         }
@@ -218,9 +237,8 @@ fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// The upstream failed, or it was the client's own body that did.
 fn failure(error: &hyper::Error, progress: &Progress) -> Refusal {
-    let reason = match progress.fault() {
-        Some(Fault::Slow) => Reason::BodyTooSlow,
-        Some(Fault::Broken) => Reason::BadRequest,
+    let reason = match progress.fault().map(Fault::reason) {
+        Some(reason) => reason,
         None if error.is_user() => Reason::BadRequest,
         None => Reason::UpstreamFailed,
     };

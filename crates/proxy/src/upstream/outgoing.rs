@@ -1,11 +1,7 @@
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 use request::{CanonicalRequest, Permit, Reason, Refusal};
 use tokio::sync::oneshot;
 
@@ -26,8 +22,7 @@ pub(super) fn request(
     forwarding: &Forwarding,
     permit: Permit,
     client: &Client,
-    body: Incoming,
-    silence: Option<Duration>,
+    mut body: Upload,
 ) -> Result<Request<Upload>, Refusal> {
     let (mut request, grant) = permit.into_parts();
     let mut headers = request.take_headers();
@@ -58,9 +53,11 @@ pub(super) fn request(
         true => Some(Hold::new()).unzip(),
         false => (None, None),
     };
-    let is_http2 = request.version() == Version::HTTP_2;
-    let silence = silence.filter(|_| !(is_http2 && headers::is_grpc(&headers)));
-    let mut outgoing = Request::new(Upload::new(body, is_http2, silence, hold));
+    body.hold(hold);
+    if request.version() == Version::HTTP_2 && headers::is_grpc(&headers) {
+        body.be_patient();
+    }
+    let mut outgoing = Request::new(body);
     *outgoing.method_mut() = request.method().clone();
     *outgoing.uri_mut() = target(address, &request)?;
     *outgoing.headers_mut() = headers;
@@ -85,7 +82,7 @@ fn pass_informational(outgoing: &mut Request<Upload>, interim: Option<Interim>, 
 /// The one protocol that the request changes to, if it asks for a change that may be: in the tunnel to come nothing is
 /// decided. `h2c` would make requests of it that nobody looked at; it may be ignored and is. Whoever asks for another protocol,
 /// or for a choice of them, cannot do without and is refused, and so is a body, which the upstream would get ahead of its answer.
-fn upgrade(request: &CanonicalRequest, headers: &HeaderMap, body: &Incoming) -> Result<Option<HeaderValue>, Refusal> {
+fn upgrade(request: &CanonicalRequest, headers: &HeaderMap, body: &Upload) -> Result<Option<HeaderValue>, Refusal> {
     let asked =
         request.version() <= Version::HTTP_11 && headers::connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let mut protocols = headers::list(headers, &header::UPGRADE);

@@ -6,22 +6,30 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use request::{Form, Reason, Refusal};
 use thiserror::Error;
 use tokio::{
-    sync::oneshot,
-    time::{Sleep, sleep},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Sleep, sleep, timeout},
 };
 
 /// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
 const CONTINUE: Duration = Duration::from_secs(1);
 
+/// The most bytes that a form may have which is read before it is sent.
+const FORM_BYTES: usize = 1024 * 1024;
+
+/// The most bytes that all such forms may have together.
+pub(super) const FORMS_BYTES: usize = 16 * FORM_BYTES;
+
 /// The body of a request on its way upstream: streamed, and without its trailers, in which a client could send
 /// headers that nobody looked at.
 #[derive(Debug)]
-pub(crate) struct Upload {
+pub struct Upload {
     source: Progress,
     /// Until it is over, the body is not read, and so the client is not told to send it.
     hold: Option<Hold>,
@@ -49,13 +57,17 @@ pub(super) enum Fault {
 
 /// Why a body does not arrive whole.
 #[derive(Debug, Error)]
-pub(crate) enum UploadError {
+pub enum UploadError {
+    /// It ended before its end, or is no body.
     #[error("the client's body broke off: {0}")]
     Broken(#[source] hyper::Error),
+    /// Its stream was reset with a code that means no error.
     #[error("the client's body was cut")]
     Cut,
+    /// Nothing came for too long.
     #[error("nothing of the client's body came for too long")]
     Slow,
+    /// Another try has it.
     #[error("the body is sent by another try")]
     Withdrawn,
 }
@@ -63,8 +75,12 @@ pub(crate) enum UploadError {
 #[derive(Debug)]
 struct Source {
     /// `None` when another try has it.
-    body: Option<Incoming>,
+    body: Option<Content>,
     is_http2: bool,
+    /// Bytes that forms may have.
+    forms: Arc<Semaphore>,
+    /// What this one has of them.
+    room: Option<OwnedSemaphorePermit>,
     /// Some of it was read, so that it cannot be sent again.
     begun: bool,
     /// Nobody waits for the client any longer: the upstream knows what it needs.
@@ -75,10 +91,39 @@ struct Source {
     fault: Option<Fault>,
 }
 
+#[derive(Debug)]
+enum Content {
+    Streamed(Incoming),
+    Whole(Full<Bytes>),
+}
+
 impl Upload {
-    pub(super) fn new(body: Incoming, is_http2: bool, patience: Option<Duration>, hold: Option<Hold>) -> Self {
-        let source = Source { body: Some(body), is_http2, begun: false, answered: false, patience, silence: None, fault: None };
-        Self { source: Progress(Arc::new(Mutex::new(source))), hold }
+    pub(super) fn new(body: Incoming, is_http2: bool, patience: Option<Duration>, forms: Arc<Semaphore>) -> Self {
+        Self::of(Source {
+            body: Some(Content::Streamed(body)),
+            is_http2,
+            forms,
+            room: None,
+            begun: false,
+            answered: false,
+            patience,
+            silence: None,
+            fault: None,
+        })
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source: Progress(Arc::new(Mutex::new(source))), hold: None }
+    }
+
+    /// Holds the body back until the upstream asks for it.
+    pub(super) fn hold(&mut self, hold: Option<Hold>) {
+        self.hold = hold;
+    }
+
+    /// The client may be silent for as long as it likes.
+    pub(super) fn be_patient(&mut self) {
+        self.source.source().patience = None;
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -108,7 +153,9 @@ impl Progress {
         let mut source = self.source();
         let begun = source.begun;
         let body = source.body.take_if(|_| !begun)?;
-        Some(Upload::new(body, source.is_http2, source.patience, None))
+        let (room, forms) = (source.room.take(), Arc::clone(&source.forms));
+        let Source { is_http2, patience, .. } = *source;
+        Some(Upload::of(Source { body: Some(body), is_http2, forms, room, begun, answered: false, patience, silence: None, fault: None }))
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
@@ -119,7 +166,7 @@ impl Progress {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Some(Err(UploadError::Withdrawn))) };
-        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { return self.poll_silence(cx) };
+        let Poll::Ready(frame) = body.poll_frame(cx) else { return self.poll_silence(cx) };
         self.begun = true;
         self.silence = None;
         let error = match frame {
@@ -166,6 +213,82 @@ impl Future for Hold {
     }
 }
 
+impl Form for Upload {
+    async fn read(&mut self) -> Result<Bytes, Refusal> {
+        let patience = self.source.source().patience;
+        match patience {
+            Some(patience) => timeout(patience, self.whole()).await.unwrap_or_else(|_| Err(Refusal::new(Reason::BodyTooSlow))),
+            None => self.whole().await,
+        }
+    }
+}
+
+impl Upload {
+    /// Reads the body and keeps it, for as long as there is room for more of it.
+    async fn whole(&mut self) -> Result<Bytes, Refusal> {
+        let too_large = || Refusal::new(Reason::FormTooLarge);
+        if self.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        if self.size_hint().lower() > FORM_BYTES as u64 {
+            return Err(too_large());
+        }
+        let forms = Arc::clone(&self.source.source().forms);
+        let (mut whole, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|error| Refusal::because(self.source.fault().map_or(Reason::BadRequest, Fault::reason), error))?;
+            let data = frame.into_data().unwrap_or_default();
+            if whole.len() + data.len() > FORM_BYTES {
+                return Err(too_large());
+            }
+            let more = u32::try_from(data.len()).ok().and_then(|length| Arc::clone(&forms).try_acquire_many_owned(length).ok());
+            let more = more.ok_or_else(|| Refusal::new(Reason::FormsFull))?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            whole.extend_from_slice(&data);
+        }
+        let whole = whole.freeze();
+        let mut source = self.source.source();
+        (source.body, source.room, source.begun) = (Some(Content::Whole(Full::new(whole.clone()))), room, false);
+        Ok(whole)
+    }
+}
+
+impl Fault {
+    /// What the client is told.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Broken => Reason::BadRequest,
+            Self::Slow => Reason::BodyTooSlow,
+        }
+    }
+}
+
+impl Content {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self {
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Streamed(body) => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Streamed(body) => body.size_hint(),
+            Self::Whole(body) => body.size_hint(),
+        }
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
@@ -179,10 +302,10 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.source().body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.source.source().body.as_ref().is_none_or(Content::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.source().body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+        self.source.source().body.as_ref().map_or_else(SizeHint::default, Content::size_hint)
     }
 }
