@@ -29,6 +29,7 @@ mod in_the_wild;
 mod limits;
 mod listeners;
 mod no_cluster;
+mod odd_paths;
 mod oidc;
 mod oidc_hostile;
 mod oidc_issuer;

@@ -29,6 +29,8 @@ use rows::Rows;
 
 /// Flags that the Go program does not have.
 const OWN_FLAGS: &[&str] = &[
+    "allow-encoded-slashes",
+    "allow-path-parameters",
     "allow-reserved-identities",
     "as",
     "as-group",

@@ -123,6 +123,8 @@ pub(crate) struct Options {
     pub(crate) resource_attributes_file: String,
     pub(crate) allow_paths: Vec<String>,
     pub(crate) ignore_paths: Vec<String>,
+    pub(crate) allow_encoded_slashes: bool,
+    pub(crate) allow_path_parameters: bool,
     pub(crate) authorization_mode: Vec<String>,
     pub(crate) rbac_manifests: Vec<String>,
     pub(crate) authorization_webhook_cache_authorized_ttl: GoDuration,

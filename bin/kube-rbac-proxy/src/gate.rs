@@ -51,6 +51,7 @@ pub(crate) fn open(
         methods: deciding.deciders.methods.iter().filter_map(method).collect(),
         modes: deciding.deciders.modes.iter().filter_map(mode).collect(),
         paths: deciding.paths.clone(),
+        odd_paths: deciding.odd_paths,
         config: Arc::clone(&files.config),
         identity,
         compat_api_errors: deciding.compat_api_errors,

@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, header};
 use kube_api::ApiSettings;
 use observe::Format;
 use proxy::{Http2, Limits};
+use request::OddPaths;
 use settings::PathLists;
 
 pub(crate) use self::{
@@ -45,6 +46,7 @@ pub(crate) struct Deciding {
     pub(crate) deciders: Deciders,
     pub(crate) oidc: Option<Oidc>,
     pub(crate) paths: PathLists,
+    pub(crate) odd_paths: OddPaths,
     pub(crate) audiences: Vec<String>,
     pub(crate) compat_api_errors: bool,
     pub(crate) ttls: Ttls,
@@ -160,7 +162,9 @@ fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
         allow: time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings),
         deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
     };
-    Deciding { deciders, oidc, paths, audiences: options.auth_token_audiences.clone(), compat_api_errors: options.compat_api_errors, ttls }
+    let odd_paths = OddPaths { encoded_slashes: options.allow_encoded_slashes, parameters: options.allow_path_parameters };
+    let (audiences, compat_api_errors) = (options.auth_token_audiences.clone(), options.compat_api_errors);
+    Deciding { deciders, oidc, paths, odd_paths, audiences, compat_api_errors, ttls }
 }
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {

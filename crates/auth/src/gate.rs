@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use kube_api::Api;
 use observe::Metrics;
 use outbound::UrlError;
-use request::{Attributes, CanonicalRequest, Decision, Form, Gate, Grant, OpenDoor, Peer, Reads, Reason, Refusal, User};
+use request::{Attributes, CanonicalRequest, Decision, Form, Gate, Grant, OddPaths, OpenDoor, Peer, Reads, Reason, Refusal, User};
 use settings::{ClientCa, ConfigFile, PathLists, ResourceAttributesConfig, TokenAuthFile, Watched};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub struct GateSettings {
     pub modes: Vec<Mode>,
     /// `--allow-paths` and `--ignore-paths`.
     pub paths: PathLists,
+    /// `--allow-encoded-slashes` and `--allow-path-parameters`.
+    pub odd_paths: OddPaths,
     /// What requests are about, and the rules that are asked before the modes, as in Go: what they allow costs no call.
     pub config: Arc<Watched<ConfigFile>>,
     /// `--auth-header-*`; `None`: the upstream is not told who asks.
@@ -107,6 +109,7 @@ struct Fixed {
     /// Whether requests are about their path whatever the config file says.
     by_path: bool,
     paths: PathLists,
+    odd_paths: OddPaths,
     identity: Option<IdentityHeaders>,
 }
 
@@ -131,7 +134,14 @@ impl RequestGate {
     #[must_use]
     pub fn for_paths(&self) -> Self {
         let (deciders, config) = (Arc::clone(&self.fixed.deciders), Arc::clone(&self.fixed.config));
-        Self::now(Arc::new(Fixed { deciders, config, by_path: true, paths: PathLists::default(), identity: None }))
+        Self::now(Arc::new(Fixed {
+            deciders,
+            config,
+            by_path: true,
+            paths: PathLists::default(),
+            odd_paths: OddPaths::default(),
+            identity: None,
+        }))
     }
 
     fn now(fixed: Arc<Fixed>) -> Self {
@@ -139,6 +149,7 @@ impl RequestGate {
         let resource = config.resource_attributes.as_ref().filter(|_| !fixed.by_path);
         let reads = Reads {
             path: resource.is_none() || !fixed.paths.is_empty(),
+            odd_paths: fixed.odd_paths,
             values: resource.and_then(|resource| resource.rewrites.clone()).unwrap_or_default(),
         };
         let rules = (!config.static_rules.is_empty()).then(|| Authorizer::Static(StaticRules(Arc::clone(&config))));
@@ -146,7 +157,7 @@ impl RequestGate {
     }
 
     fn with_clock(settings: GateSettings, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
-        let GateSettings { methods, modes, paths, config, identity, compat_api_errors, metrics } = settings;
+        let GateSettings { methods, modes, paths, odd_paths, config, identity, compat_api_errors, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
         let authenticators = methods.into_iter().map(|method| {
             Ok(match method {
@@ -172,16 +183,17 @@ impl RequestGate {
         let authenticators = authenticators.collect::<Result<Vec<_>, GateError>>()?.into_iter().flatten().collect();
         let authorizers = authorizers.collect();
         let deciders = Arc::new(Deciders { authenticators, authorizers, compat_api_errors, metrics });
-        Ok(Self::now(Arc::new(Fixed { deciders, config, by_path: false, paths, identity })))
+        Ok(Self::now(Arc::new(Fixed { deciders, config, by_path: false, paths, odd_paths, identity })))
     }
 
     /// Whether the path's door is open; an unclean path leads to no door.
     pub(crate) fn door(&self, request: &CanonicalRequest) -> Result<Option<OpenDoor>, Refusal> {
         let Some(path) = request.path().filter(|path| path.cleaned().is_none()) else { return Ok(None) };
-        match path.decoded() {
-            path if self.fixed.paths.ignores(path) => Ok(Some(OpenDoor::IgnoredPath)),
-            path if self.fixed.paths.allows(path) => Ok(None),
-            _ => Err(Refusal::because(Reason::NotFound, "--allow-paths does not have the path")),
+        let lists = &self.fixed.paths;
+        match () {
+            () if path.readings().all(|path| lists.ignores(path)) => Ok(Some(OpenDoor::IgnoredPath)),
+            () if path.readings().all(|path| lists.allows(path)) => Ok(None),
+            () => Err(Refusal::because(Reason::NotFound, "--allow-paths does not have the path")),
         }
     }
 

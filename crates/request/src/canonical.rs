@@ -4,13 +4,15 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-use crate::{Path, Reason, Refusal, ValueNames, form::is_form};
+use crate::{OddPaths, Path, Reason, Refusal, ValueNames, form::is_form};
 
 /// What a gate reads of a request; the rest passes byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// Rules or reviews are about the path.
     pub path: bool,
+    /// What a path that is read may have all the same.
+    pub odd_paths: OddPaths,
     /// Reviews are about values that the request has under these names.
     pub values: ValueNames,
 }
@@ -51,7 +53,7 @@ impl CanonicalRequest {
             return Err(Refusal::because(Reason::AmbiguousCredentials, "the request has more than one Authorization header"));
         }
         let path = match reads.path {
-            true => Some(Path::parse(uri.path()).map_err(|fault| Refusal::because(Reason::AmbiguousPath, fault))?),
+            true => Some(Path::parse(uri.path(), reads.odd_paths).map_err(|fault| Refusal::because(Reason::AmbiguousPath, fault))?),
             false => None,
         };
         let values = reads.values.read(uri.query(), &headers)?;
@@ -202,7 +204,11 @@ mod tests {
 
     use super::*;
 
-    const PATH: Reads = Reads { path: true, values: ValueNames { parameter: None, header: None } };
+    const PATH: Reads = Reads {
+        path: true,
+        odd_paths: OddPaths { encoded_slashes: false, parameters: false },
+        values: ValueNames { parameter: None, header: None },
+    };
 
     fn parse(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<CanonicalRequest, Reason> {
         let mut request = Request::builder().method(method).uri(uri);

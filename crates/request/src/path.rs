@@ -1,16 +1,29 @@
 use std::fmt;
 
-/// A request path that has exactly one meaning.
+/// A request path that has exactly one meaning, or of which each meaning is known.
 ///
 /// Servers disagree about encoded dot segments, encoded separators, `;` parameters and `\`. A decision made on one
 /// reading and a request served by another is how proxies of this kind are bypassed, so where a decision reads the
-/// path those forms are refused. Literal `//`, `/./` and `/../` have one agreed meaning: they are kept apart as
+/// path those forms are refused, or, where [`OddPaths`] lets them pass, all that servers make of them is decided. Literal `//`, `/./` and `/../` have one agreed meaning: they are kept apart as
 /// [`Path::cleaned`], for a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     decoded: String,
+    others: Vec<String>,
     cleaned: Option<String>,
 }
+
+/// What a path may have although servers read it in different ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OddPaths {
+    /// `%2f`: a separator, or a part of its segment.
+    pub encoded_slashes: bool,
+    /// `;`: the start of a parameter that ends with its segment, or a part of it.
+    pub parameters: bool,
+}
+
+/// Stands for an encoded slash: no path that is accepted has it.
+const SLASH: char = '\0';
 
 /// Why a path has more than one meaning, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +48,14 @@ pub enum PathFault {
     EncodedDotSegment,
     /// An escape that decodes to an escape of one of the above.
     DoubleEncoding,
+    /// An encoded slash or a parameter that a server could take for an empty segment or a dot segment, or an encoded slash in
+    /// a parameter.
+    Beside,
 }
 
 impl Path {
     /// Reads the path of a request target, still percent-encoded and without the query.
-    pub fn parse(raw: &str) -> Result<Self, PathFault> {
+    pub fn parse(raw: &str, odd: OddPaths) -> Result<Self, PathFault> {
         if !raw.starts_with('/') {
             return Err(PathFault::NotAbsolute);
         }
@@ -54,8 +70,9 @@ impl Path {
             match byte {
                 0..=0x1f | 0x7f => return Err(PathFault::ControlByte),
                 b'\\' => return Err(PathFault::Backslash),
-                b';' => return Err(PathFault::PathParameter),
-                b'/' if encoded => return Err(PathFault::EncodedSlash),
+                b';' if encoded || !odd.parameters => return Err(PathFault::PathParameter),
+                b'/' if encoded && !odd.encoded_slashes => return Err(PathFault::EncodedSlash),
+                b'/' if encoded => decoded.push(SLASH as u8),
                 _ => decoded.push(byte),
             }
         }
@@ -63,19 +80,40 @@ impl Path {
             return Err(PathFault::DoubleEncoding);
         }
         let decoded = String::from_utf8(decoded).map_err(|_| PathFault::NotUtf8)?;
-        // No separator can be encoded by now, so both readings have the same segments.
+        // No separator is a byte that was encoded, so both have the same segments.
         for (raw, decoded) in raw.split('/').zip(decoded.split('/')) {
             if is_dot_segment(decoded) && raw != decoded {
                 return Err(PathFault::EncodedDotSegment);
             }
+            let (segment, parameters) = decoded.split_once(';').unwrap_or((decoded, ""));
+            let mut parts = segment.split(SLASH);
+            if decoded.contains([SLASH, ';']) && (parameters.contains(SLASH) || parts.any(|part| part.is_empty() || is_dot_segment(part))) {
+                return Err(PathFault::Beside);
+            }
         }
         let cleaned = clean(raw);
-        Ok(Self { decoded, cleaned: (cleaned != raw).then_some(cleaned) })
+        let cleaned = (cleaned != raw).then_some(cleaned);
+        let bare: Vec<&str> = decoded.split('/').filter_map(|segment| segment.split(';').next()).collect();
+        let bare = bare.join("/");
+        let mut readings: Vec<String> = Vec::new();
+        for text in [&decoded, &bare] {
+            readings.extend(["/", "%2F"].map(|slash| text.replace(SLASH, slash)));
+        }
+        let decoded = readings.remove(0);
+        readings.retain(|reading| *reading != decoded);
+        readings.dedup();
+        Ok(Self { decoded, others: readings, cleaned })
     }
 
     /// The decoded path: what rules and reviews are about.
     pub fn decoded(&self) -> &str {
         &self.decoded
+    }
+
+    /// Each path that some server makes of it, the decoded one first: an encoded slash is one, or stays encoded; a parameter is a
+    /// part of its segment, or none.
+    pub fn readings(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.decoded).chain(&self.others).map(String::as_str)
     }
 
     /// Where a path with `//`, `/./` or `/../` leads, still encoded; `None` when it is clean.
@@ -97,6 +135,7 @@ impl fmt::Display for PathFault {
             Self::EncodedSlash => "the path has an encoded '/'",
             Self::EncodedDotSegment => "the path has an encoded dot segment",
             Self::DoubleEncoding => "the path is encoded twice",
+            Self::Beside => "the path has an encoded '/' or a ';' beside nothing, beside dots, or one in the other",
         })
     }
 }
@@ -161,7 +200,7 @@ mod tests {
             ("/...", "/..."),
             ("/100%25", "/100%"),
         ] {
-            let path = Path::parse(raw).expect(raw);
+            let path = Path::parse(raw, OddPaths::default()).expect(raw);
             assert_eq!((path.decoded(), path.cleaned()), (decoded, None), "{raw}");
         }
     }
@@ -190,7 +229,7 @@ mod tests {
             ("/ok%252fsecret", PathFault::DoubleEncoding),
             ("/ok%25252fsecret", PathFault::DoubleEncoding),
         ] {
-            assert_eq!(Path::parse(raw), Err(fault), "{raw}");
+            assert_eq!(Path::parse(raw, OddPaths::default()), Err(fault), "{raw}");
         }
     }
 
@@ -208,21 +247,85 @@ mod tests {
             ("//", "/"),
             ("/a%20b//c", "/a%20b/c"),
         ] {
-            assert_eq!(Path::parse(raw).expect(raw).cleaned(), Some(cleaned), "{raw}");
+            assert_eq!(Path::parse(raw, OddPaths::default()).expect(raw).cleaned(), Some(cleaned), "{raw}");
+        }
+    }
+
+    fn both() -> OddPaths {
+        OddPaths { encoded_slashes: true, parameters: true }
+    }
+
+    #[test]
+    fn an_odd_path_has_each_reading_once() {
+        for (raw, readings) in [
+            ("/a/b", &["/a/b"][..]),
+            ("/a%2fb", &["/a/b", "/a%2Fb"]),
+            ("/g/a%2Fb%2fc/x", &["/g/a/b/c/x", "/g/a%2Fb%2Fc/x"]),
+            ("/a;v=1/b", &["/a;v=1/b", "/a/b"]),
+            ("/a;v;w=%20/", &["/a;v;w= /", "/a/"]),
+            ("/a%2fb;v", &["/a/b;v", "/a%2Fb;v", "/a/b", "/a%2Fb"]),
+        ] {
+            let path = Path::parse(raw, both()).expect(raw);
+            assert_eq!((path.readings().collect::<Vec<_>>(), path.decoded()), (readings.to_vec(), readings[0]), "{raw}");
+        }
+        let slashes = OddPaths { encoded_slashes: true, parameters: false };
+        assert_eq!(Path::parse("/a%2fb;v", slashes), Err(PathFault::PathParameter));
+        let parameters = OddPaths { encoded_slashes: false, parameters: true };
+        assert_eq!(Path::parse("/a%2fb;v", parameters), Err(PathFault::EncodedSlash));
+    }
+
+    #[test]
+    fn an_odd_path_hides_no_segment() {
+        for (raw, fault) in [
+            ("/a%2f..%2fb", PathFault::Beside),
+            ("/..%2fb", PathFault::Beside),
+            ("/a%2f%2e", PathFault::Beside),
+            ("/%2fa", PathFault::Beside),
+            ("/a%2f", PathFault::Beside),
+            ("/a%2f%2fb", PathFault::Beside),
+            ("/a/..;/b", PathFault::Beside),
+            ("/a/.;x/b", PathFault::Beside),
+            ("/a/;x/b", PathFault::Beside),
+            ("/a/%2e%2e;x", PathFault::Beside),
+            ("/a/..%2f..;x", PathFault::Beside),
+            ("/a;x=%2f", PathFault::Beside),
+            ("/a%3bx", PathFault::PathParameter),
+            ("/a%5cb", PathFault::Backslash),
+            ("/a%252fb", PathFault::DoubleEncoding),
+            ("/a%253bb", PathFault::DoubleEncoding),
+            ("/a/%2e%2e", PathFault::EncodedDotSegment),
+        ] {
+            assert_eq!(Path::parse(raw, both()), Err(fault), "{raw}");
         }
     }
 
     proptest! {
         #[test]
+        fn every_reading_of_an_odd_path_is_among_them(raw in "/([a-c./;\\\\%25ef]|%2[ef5F]|%5c|%3b|a%2fb|a;b){0,12}") {
+            let Ok(path) = Path::parse(&raw, both()) else { return Ok(()) };
+            let readings: Vec<&str> = path.readings().collect();
+            let without = |path: &str| path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/");
+            // Slashes first or parameters first, decoded or not.
+            let kept = raw.replace("%2f", "%2F").replace("%2F", "%252F");
+            let decode = |raw: &str| Path::parse(&raw.replace("%252F", "|"), both()).map(|path| path.decoded().replace('|', "%2F"));
+            for found in [decode(&raw), decode(&kept), decode(&without(&raw)), decode(&without(&kept)), decode(&raw).map(|path| without(&path))] {
+                prop_assert!(found.as_deref().is_ok_and(|found| readings.contains(&found)), "{} {:?} {:?}", raw, found, readings);
+            }
+            for reading in &readings {
+                let had = path.cleaned().is_some();
+                prop_assert!(had || !reading.split('/').any(is_dot_segment), "{:?}", readings);
+            }
+        }
+        #[test]
         fn an_accepted_path_has_the_same_segments_under_every_decoder(raw in "/([a-c./;\\\\%25ef]|%2[ef5]|%5c|%3b){0,12}") {
-            if let Ok(path) = Path::parse(&raw) {
+            if let Ok(path) = Path::parse(&raw, OddPaths::default()) {
                 let segments = |text: &str| text.split('/').map(String::from).collect::<Vec<_>>();
                 prop_assert_eq!(segments(&raw).len(), segments(path.decoded()).len());
                 prop_assert!(!path.decoded().contains([';', '\\']));
                 if path.cleaned().is_none() {
                     prop_assert!(!path.decoded().split('/').any(is_dot_segment));
                     // Decoding a second time changes no segment into a dot segment and adds no separator.
-                    if let Ok(again) = Path::parse(path.decoded()) {
+                    if let Ok(again) = Path::parse(path.decoded(), OddPaths::default()) {
                         prop_assert_eq!(again.cleaned(), None);
                     }
                 }

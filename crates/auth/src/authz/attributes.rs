@@ -3,7 +3,7 @@ use request::{Attributes, CanonicalRequest, Reason, Refusal};
 use settings::ResourceAttributesConfig;
 
 /// What a request asks for, all of which must be allowed, in this order: the configured resource, once for each of the
-/// request's values where there are rewrites, or else its decoded path. A resource without a verb takes the method's.
+/// request's values where there are rewrites, or else its path, once for each reading. A resource without a verb takes the method's.
 ///
 /// # Errors
 ///
@@ -12,7 +12,9 @@ pub(crate) fn attributes(request: &CanonicalRequest, resource: Option<&ResourceA
     let verb = verb(request.method());
     let Some(resource) = resource else {
         return match request.path() {
-            Some(path) => Ok(vec![Attributes::NonResource { verb: verb.to_owned(), path: path.decoded().to_owned() }]),
+            Some(path) => {
+                Ok(path.readings().map(|path| Attributes::NonResource { verb: verb.to_owned(), path: path.to_owned() }).collect())
+            }
             None => Err(Refusal::because(Reason::Internal, "the path is asked about and was not read")),
         };
     };
@@ -52,7 +54,7 @@ mod tests {
     fn request(method: &str, target: &str) -> CanonicalRequest {
         let (head, ()) = Request::builder().method(method).uri(target).header("host", "h").body(()).expect("a request").into_parts();
         let values = ValueNames { parameter: Some("ns".to_owned()), header: None };
-        CanonicalRequest::new(head, &Reads { path: true, values }).expect("accepted")
+        CanonicalRequest::new(head, &Reads { path: true, values, ..Reads::default() }).expect("accepted")
     }
 
     #[test]

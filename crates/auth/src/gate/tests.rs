@@ -44,6 +44,7 @@ impl Fixture {
             ],
             modes: vec![Mode::Webhook { api, allow_ttl: seconds(300), deny_ttl: seconds(30) }],
             paths: PathLists::default(),
+            odd_paths: OddPaths::default(),
             config: Watched::fixed(ConfigFile::default()),
             identity: None,
             compat_api_errors: false,
