@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     Body, Client, Handler, Http2, Server, ServerTls,
     activity::{Activity, Protocol, TooLong},
+    heads::Heads,
     interim::Interim,
     preface::{self, Opened},
     road::MAX_FIELDS,
@@ -84,7 +85,7 @@ where
     let address = peer.address;
     let interim = Interim::default();
     let switch = Switch::default();
-    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), interim.clone()));
+    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Heads::default(), interim.clone()));
     let service = service_fn(|mut request: Request<Incoming>| {
         let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
         let client = hyper::upgrade::on(&mut request);
@@ -124,7 +125,7 @@ where
         .max_send_buf_size(BUFFER)
         .max_header_list_size(u32::try_from(server.limits.head_bytes).unwrap_or(u32::MAX));
     let address = peer.address;
-    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Interim::default()));
+    let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Heads::none(), Interim::default()));
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
         respond(request, Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted))

@@ -10,6 +10,7 @@ mod drain;
 mod endpoints;
 mod forwarding;
 mod headers;
+mod heads;
 mod interim;
 mod listen;
 mod preface;

@@ -8,22 +8,23 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{activity::Activity, interim::Interim, preface::Opened};
+use crate::{activity::Activity, heads::Heads, interim::Interim, preface::Opened};
 
-/// A client's connection: tells its [`Activity`] when bytes arrive, and writes what waits in its [`Interim`].
+/// A client's connection: tells its [`Activity`] when bytes arrive, shows them to its [`Heads`], and writes what waits in its [`Interim`].
 pub(crate) struct Wire<S> {
     stream: S,
-    /// Was read to know the protocol, and is to be read again.
+    /// Was read to know the protocol, and is to be read again; or ends what is spoilt.
     first: Bytes,
     activity: Arc<Activity>,
+    heads: Heads,
     interim: Interim,
     /// Of an informational response whose writing has begun.
     unwritten: Vec<u8>,
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(opened: Opened<S>, activity: Arc<Activity>, interim: Interim) -> Self {
-        Self { stream: opened.stream, first: opened.first, activity, interim, unwritten: Vec::new() }
+    pub(crate) fn new(opened: Opened<S>, activity: Arc<Activity>, heads: Heads, interim: Interim) -> Self {
+        Self { stream: opened.stream, first: opened.first, activity, heads, interim, unwritten: Vec::new() }
     }
 }
 
@@ -53,17 +54,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // The library waits for the upstream by reading; a broken connection shows itself there too.
         let _ = self.poll_interim(cx);
-        if !self.first.is_empty() {
+        let before = buffer.filled().len();
+        let result = if self.first.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        } else {
             let length = self.first.len().min(buffer.remaining());
             buffer.put_slice(self.first.get(..length).unwrap_or_default());
             self.first.advance(length);
+            Poll::Ready(Ok(()))
+        };
+        let received = buffer.filled_mut().get_mut(before..).unwrap_or_default();
+        if !received.is_empty() {
             self.activity.received();
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.activity.received();
+            if !self.heads.look(received) {
+                // The library is not to wait for the rest of it.
+                self.first = Bytes::from_static(b"\r\n\r\n");
+            }
         }
         result
     }

@@ -167,6 +167,9 @@ fn target(uri: &Uri) -> Result<String, Refusal> {
     if (uri.authority().is_some() && uri.scheme().is_none()) || !target.starts_with('/') {
         return Err(Refusal::because(Reason::BadRequest, "the target is no path"));
     }
+    if target.contains(|byte: char| byte.is_ascii_control()) {
+        return Err(Refusal::because(Reason::BadRequest, "the target has a control byte"));
+    }
     Ok(target.to_owned())
 }
 
