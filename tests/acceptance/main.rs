@@ -30,6 +30,7 @@ mod limits;
 mod listeners;
 mod no_cluster;
 mod odd_paths;
+mod odd_requests;
 mod oidc;
 mod oidc_hostile;
 mod oidc_issuer;

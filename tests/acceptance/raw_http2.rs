@@ -30,7 +30,8 @@ enum End {
     Ended,
 }
 
-async fn connect(scene: &Scene, proxy: &Proxy) -> Wire {
+/// Greets.
+pub(crate) async fn connect(scene: &Scene, proxy: &Proxy) -> Wire {
     let mut wire = scene.authority.tls().alpn(&["h2"]).connect(proxy.secure()).await.unwrap();
     wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     wire
@@ -77,7 +78,7 @@ async fn read_frame(wire: &mut Wire) -> io::Result<(u8, Vec<u8>)> {
 
 /// The first field of an answer is its status: one of the seven that have a number of their own, or `:status` (8) with
 /// three digits, perhaps in Huffman's code, in which digits take five or six bits.
-fn status(payload: &[u8]) -> u16 {
+pub(crate) fn status(payload: &[u8]) -> u16 {
     match payload {
         [0x88, ..] => 200,
         [0x89, ..] => 204,
@@ -87,20 +88,20 @@ fn status(payload: &[u8]) -> u16 {
         [0x8d, ..] => 404,
         [0x8e, ..] => 500,
         [0x48 | 0x08, 3, digits @ ..] => String::from_utf8_lossy(&digits[..3]).parse().unwrap(),
-        [0x48 | 0x08, 0x82, digits @ ..] => huffman_digits(u16::from_be_bytes([digits[0], digits[1]])),
+        [0x48 | 0x08, 0x82 | 0x83, digits @ ..] => huffman_digits(u32::from_be_bytes([digits[0], digits[1], digits[2], 0])),
         other => panic!("no status in {other:x?}"),
     }
 }
 
-fn huffman_digits(bits: u16) -> u16 {
+fn huffman_digits(bits: u32) -> u16 {
     let (mut status, mut at) = (0, 0);
     for _ in 0..3 {
-        let next = |width: u32| (bits << at) >> (16 - width);
+        let next = |width: u32| (bits << at) >> (32 - width);
         let (digit, width) = match next(5) {
             short @ 0..=2 => (short, 5),
             _ => (next(6) - 0b011001 + 3, 6),
         };
-        status = status * 10 + digit;
+        status = status * 10 + u16::try_from(digit).unwrap();
         at += width;
     }
     status
