@@ -129,6 +129,8 @@ async fn an_upstream_that_fails_is_502_without_a_body() {
         "/coding" => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
         "/coding-to-the-end" => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc").then_close(),
         "/folded" => Reply::raw("HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
+        "/cr" => Reply::raw("HTTP/1.1 200 OK\r\nX-A: b\rX-B: c\r\nContent-Length: 0\r\n\r\n"),
+        "/hints" => Reply::default().endless("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(64)),
         "/nul" => Reply::raw("HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n"),
         "/huge" => Reply::head(200, &[("X-A", &"b".repeat(2 << 20)), ("Content-Length", "0")]),
         "/switch" => Reply::raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
@@ -138,7 +140,20 @@ async fn an_upstream_that_fails_is_502_without_a_body() {
     let proxy = scene.proxy::<&str>(&[]).await;
     for version in BOTH {
         let mut client = scene.connect(version, &proxy).await;
-        for path in ["/reset", "/close", "/garbage", "/lengths", "/coding", "/coding-to-the-end", "/folded", "/nul", "/huge", "/switch"] {
+        for path in [
+            "/reset",
+            "/close",
+            "/garbage",
+            "/lengths",
+            "/coding",
+            "/coding-to-the-end",
+            "/folded",
+            "/cr",
+            "/nul",
+            "/hints",
+            "/huge",
+            "/switch",
+        ] {
             let response = client.send(&Request::get(path).bearer(ALICE)).await;
             assert_eq!((response.status, response.text().as_str()), (502, ""), "{path}");
             assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);

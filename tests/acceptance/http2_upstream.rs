@@ -404,6 +404,26 @@ async fn a_connection_of_http2_that_has_ended_costs_no_request() {
     assert_eq!((scene.upstream.count(), scene.upstream.connections()), (10, 10));
 }
 
+#[tokio::test]
+async fn a_head_that_could_be_cut_in_two_is_none() {
+    let field = |value: &'static str| [frames::OK, &[0, 3], b"x-a", &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    let (scene, proxy) = playing(100, move |_, mut frames| async move {
+        for value in ["b\r\nx-c: d", "b\nc", "b\rc", "b\0c"] {
+            let Some(head) = frames.until(HEADERS).await else { return };
+            let _ = frames.send(HEADERS, END_HEADERS | 1, head.stream, field(value)).await;
+        }
+        frames.until(u8::MAX).await;
+    })
+    .await;
+    for version in BOTH {
+        for _ in 0..2 {
+            assert_status(&scene.get(&proxy, "/", ALICE).await, 502);
+        }
+        let mut client = scene.connect(version, &proxy).await;
+        assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 502);
+    }
+}
+
 /// A client that does not read holds up nobody who shares the connection, and costs a bounded amount.
 #[tokio::test]
 async fn a_shared_connection_is_held_up_by_nobody() {

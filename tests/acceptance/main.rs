@@ -14,6 +14,7 @@ mod bad_requests;
 mod caches;
 mod certificates;
 mod config_file;
+mod crossings;
 mod doors;
 mod drain;
 mod endpoints;

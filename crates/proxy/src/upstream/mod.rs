@@ -9,7 +9,7 @@ mod tls;
 mod upload;
 mod via;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use go_compat::HttpProxy;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -166,7 +166,7 @@ impl Upstream {
                 false => self.pool.take().await,
             };
             match connection.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))? {
-                Connection::Http1(mut connection) => match connection.sender.try_send_request(request).await {
+                Connection::Http1(mut connection) => match unless_flooded(&progress, connection.sender.try_send_request(request)).await? {
                     Ok(response) => return Ok(answered(response, &progress, Connection::Http1(connection))),
                     Err(mut failed) => match failed.take_message() {
                         // Provably not sent: the kept connection had ended.
@@ -194,6 +194,16 @@ impl Upstream {
                 }
             }
         }
+    }
+}
+
+/// Gives up an exchange in which the upstream sends informational responses without end.
+async fn unless_flooded<T>(progress: &Progress, exchange: impl Future<Output = T>) -> Result<T, Refusal> {
+    let flooded = progress.flooded();
+    tokio::select! {
+        biased;
+        () = flooded.notified() => Err(Refusal::because(Reason::UpstreamFailed, "the upstream sends informational responses without end")),
+        response = exchange => Ok(response),
     }
 }
 

@@ -1,15 +1,22 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
 use http_body::Body;
 use request::{CanonicalRequest, Permit, Reason, Refusal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     Address,
     upload::{Hold, Upload},
 };
 use crate::{Client, Forwarding, ManagedHeaders, headers, interim::Interim};
+
+/// How many informational responses are read of one exchange, in which an upstream may say for a long time that it is alive. The
+/// client gets the first few.
+const MOST_INFORMATIONAL: u32 = 1000;
 
 /// What a client may change to: the tunnels of browsers, and those of kubectl.
 const TUNNELS: [&str; 2] = ["websocket", "SPDY/3.1"];
@@ -61,14 +68,23 @@ pub(super) fn request(
     *outgoing.method_mut() = request.method().clone();
     *outgoing.uri_mut() = target(address, &request)?;
     *outgoing.headers_mut() = headers;
-    pass_informational(&mut outgoing, client.interim.clone(), release);
+    let flooded = outgoing.body().progress().flooded();
+    pass_informational(&mut outgoing, client.interim.clone(), release, flooded);
     Ok(outgoing)
 }
 
 /// Lets informational responses release a held body and pass on to the client.
-fn pass_informational(outgoing: &mut Request<Upload>, interim: Option<Interim>, release: Option<oneshot::Sender<()>>) {
-    let release = Mutex::new(release);
+fn pass_informational(
+    outgoing: &mut Request<Upload>,
+    interim: Option<Interim>,
+    release: Option<oneshot::Sender<()>>,
+    flooded: Arc<Notify>,
+) {
+    let (release, count) = (Mutex::new(release), AtomicU32::new(0));
     hyper::ext::on_informational(outgoing, move |response| {
+        if count.fetch_add(1, Ordering::Relaxed) == MOST_INFORMATIONAL {
+            flooded.notify_one();
+        }
         if response.status() == StatusCode::CONTINUE {
             let mut release = release.lock().unwrap_or_else(PoisonError::into_inner);
             // The body may be gone already.

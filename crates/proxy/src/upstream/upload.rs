@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use request::{Form, Reason, Refusal};
 use thiserror::Error;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Sleep, sleep, timeout},
 };
 
@@ -89,6 +89,8 @@ struct Source {
     patience: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
+    /// The upstream has sent more informational responses than anybody reads.
+    flooded: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl Upload {
             patience,
             silence: None,
             fault: None,
+            flooded: Arc::default(),
         })
     }
 
@@ -144,6 +147,11 @@ impl Progress {
         source.silence = None;
     }
 
+    /// To be told when the upstream floods.
+    pub(super) fn flooded(&self) -> Arc<Notify> {
+        Arc::clone(&self.source().flooded)
+    }
+
     pub(super) fn fault(&self) -> Option<Fault> {
         self.source().fault
     }
@@ -153,9 +161,18 @@ impl Progress {
         let mut source = self.source();
         let begun = source.begun;
         let body = source.body.take_if(|_| !begun)?;
-        let (room, forms) = (source.room.take(), Arc::clone(&source.forms));
-        let Source { is_http2, patience, .. } = *source;
-        Some(Upload::of(Source { body: Some(body), is_http2, forms, room, begun, answered: false, patience, silence: None, fault: None }))
+        Some(Upload::of(Source {
+            body: Some(body),
+            is_http2: source.is_http2,
+            forms: Arc::clone(&source.forms),
+            room: source.room.take(),
+            begun,
+            answered: false,
+            patience: source.patience,
+            silence: None,
+            fault: None,
+            flooded: Arc::clone(&source.flooded),
+        }))
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
