@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, Request, header};
 use kube_api::{Api, ApiSettings};
 use observe::Metrics;
 use outbound::Fetcher;
-use request::{CanonicalRequest, Decision, Gate, Peer, Reason};
+use request::{CanonicalRequest, Decision, Gate, NoForm, OddPaths, Peer, Reason};
 use serde_json::{Map, Value, json};
 use settings::{ConfigFile, Contents, PathLists, UpstreamRoots, Watched};
 use testkit::{
@@ -43,7 +43,7 @@ pub fn credentials(data: &[u8]) -> bool {
     WORLD.with(|world| {
         let Ok(request) = CanonicalRequest::new(head, world.gate.reads()) else { return false };
         world.api.forget();
-        let decision = block_on(world.gate.decide(&request, &nobody()));
+        let decision = block_on(world.gate.decide(&request, &nobody(), &mut NoForm));
         let asked = world.api.reviews(Kind::TokenReview);
         let said = [bearer(&headers), websocket(&headers)];
         for review in &asked {
@@ -181,7 +181,9 @@ pub(crate) async fn gate(api: &FakeApi, folder: &std::path::Path) -> RequestGate
 fn open(methods: Vec<Method>, modes: Vec<Mode>, identity: Option<auth::IdentityHeaders>) -> RequestGate {
     let config = Watched::fixed(ConfigFile::default());
     let paths = PathLists::parse(&[], &["/open".to_owned()]).expect("a pattern");
-    let settings = GateSettings { methods, modes, paths, config, identity, compat_api_errors: false, metrics: Metrics::new("fuzz", "0") };
+    let odd_paths = OddPaths::default();
+    let settings =
+        GateSettings { methods, modes, paths, odd_paths, config, identity, compat_api_errors: false, metrics: Metrics::new("fuzz", "0") };
     RequestGate::new(settings).expect("a gate")
 }
 
@@ -235,7 +237,7 @@ impl Issuer {
             let request = Request::get("/").header(header::HOST, "h").header(header::AUTHORIZATION, format!("Bearer {}", self.token));
             let (head, ()) = request.body(()).expect("a request").into_parts();
             let request = CanonicalRequest::new(head, gate.reads()).expect("a plain request");
-            let decision = gate.decide(&request, &nobody()).await;
+            let decision = gate.decide(&request, &nobody(), &mut NoForm).await;
             let is_new = matches!(&decision, Decision::Refuse(refusal) if refusal.reason() == Reason::IssuerNotReady);
             let is_asked = self.server.count() > usize::from(has_keys) && self.server.open_connections() == 0;
             if !is_new || is_asked || Instant::now() > end {

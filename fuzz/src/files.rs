@@ -6,7 +6,7 @@ use std::{
 use auth::{GateSettings, Method, Mode, Policy, RequestGate};
 use http::{HeaderValue, Request, header};
 use observe::Metrics;
-use request::{CanonicalRequest, Decision, Gate, Peer, User};
+use request::{CanonicalRequest, Decision, Gate, NoForm, OddPaths, Peer, User};
 use serde_json::{Map, Value, json};
 use settings::{ClientCa, ConfigFile, Contents, PathLists, ServingPair, StaticRule, TokenAuthFile, Watched, pem as blocks, yaml as tree};
 
@@ -66,6 +66,7 @@ pub fn manifests(data: &[u8]) -> bool {
         methods: vec![Method::TokenFile(Watched::fixed(tokens))],
         modes: vec![Mode::Rbac(Watched::fixed(policy))],
         paths: PathLists::default(),
+        odd_paths: OddPaths::default(),
         config: Watched::fixed(ConfigFile::default()),
         identity: None,
         compat_api_errors: false,
@@ -77,7 +78,7 @@ pub fn manifests(data: &[u8]) -> bool {
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let request = CanonicalRequest::new(head, gate.reads()).expect("a plain request");
         let peer = Peer { address: ([127, 0, 0, 1], 1).into(), chain: Arc::default(), secure: true };
-        let decision = block_on(gate.decide(&request, &peer));
+        let decision = block_on(gate.decide(&request, &peer, &mut NoForm));
         assert!(is_open || matches!(decision, Decision::Refuse(_)), "{nobody} may GET {path}: {decision:?}");
     }
     true

@@ -1,5 +1,5 @@
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
-use request::{CanonicalRequest, Path, PathFault, Reads, ValueNames};
+use request::{CanonicalRequest, OddPaths, Path, PathFault, Reads, ValueNames};
 
 use super::{headers, readings, split_once};
 
@@ -8,7 +8,7 @@ const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 /// A path that is accepted leads every server to one place, and a detour is told from a path that is clean.
 pub fn path(data: &[u8]) -> bool {
     let Ok(raw) = std::str::from_utf8(data) else { return false };
-    let path = match Path::parse(raw) {
+    let path = match Path::parse(raw, OddPaths::default()) {
         Ok(path) => path,
         Err(fault) => {
             assert!(fault != PathFault::NotAbsolute || !raw.starts_with('/'));
@@ -22,7 +22,7 @@ pub fn path(data: &[u8]) -> bool {
         None => assert!(path.decoded().split('/').all(|segment| !matches!(segment, "." | "..")) && !raw.contains("//"), "{path:?}"),
         Some(cleaned) => {
             readings::assert_one_meaning(data, cleaned.as_bytes());
-            assert_eq!(Path::parse(cleaned).map(|path| path.cleaned().is_none()), Ok(true), "{cleaned:?}");
+            assert_eq!(Path::parse(cleaned, OddPaths::default()).map(|path| path.cleaned().is_none()), Ok(true), "{cleaned:?}");
         }
     }
     true
@@ -96,7 +96,8 @@ fn parts(line: &[u8], lines: &[u8]) -> Option<Parts> {
 }
 
 fn reads(path: bool) -> Reads {
-    Reads { path, values: ValueNames { parameter: Some("ns".to_owned()), header: Some(HeaderName::from_static("x-ns")) } }
+    let values = ValueNames { parameter: Some("ns".to_owned()), header: Some(HeaderName::from_static("x-ns")) };
+    Reads { path, odd_paths: OddPaths::default(), values }
 }
 
 fn unescaped(text: &str) -> Vec<u8> {

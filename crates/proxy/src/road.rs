@@ -119,7 +119,7 @@ mod tests {
             &self.0
         }
 
-        async fn decide(&self, _: &CanonicalRequest, _: &Peer) -> Decision {
+        async fn decide(&self, _: &CanonicalRequest, _: &Peer, _: &mut impl request::Form) -> Decision {
             panic!("hush")
         }
     }
