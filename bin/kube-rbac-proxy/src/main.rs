@@ -13,13 +13,9 @@ mod serve;
 mod settings;
 mod wider;
 
-use std::{
-    env,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
-use command::Version;
+use command::{Version, complain, print};
 use flags::{CHECK, EXPLAIN, PROGRAM};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
@@ -48,20 +44,4 @@ fn main() -> ExitCode {
         complain("Error", &errors);
         ExitCode::FAILURE
     })
-}
-
-/// Says on standard error what is wrong, a line each.
-fn complain(what: &str, texts: &[String]) {
-    let mut stderr = io::stderr().lock();
-    for text in texts {
-        // There is nowhere to tell that standard error is gone.
-        let _ = writeln!(stderr, "{what}: {text}");
-    }
-}
-
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use auth::RequestGate;
 use command::{CommandLine, Version};
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
@@ -13,8 +14,7 @@ use crate::{
     VERSION,
     files::Files,
     flags::{Options, PROGRAM},
-    gate,
-    serve::{self, Handlers},
+    gate, serve,
     settings::{self, Checked, Settings, Sources, UpstreamSettings},
     wider,
 };
@@ -87,17 +87,19 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     files.warn(&metrics);
 
     let (trigger, drain) = DrainTrigger::new();
-    let handlers = handlers(&settings, &files, api, &metrics, &drain).map_err(|why| vec![why])?;
+    let (road, endpoints) = handlers(&settings, &files, api, &metrics, &drain).map_err(|why| vec![why])?;
     let signals = Signals::open();
     let serving = serve::bind(&settings, &files, drain, &metrics).await?;
     tokio::select! {
-        () = serving.run(handlers) => Ok(()),
+        () = serving.run(road, endpoints) => Ok(()),
         never = files.follow(settings.reload_interval, &metrics) => match never {},
         second = signals.obey(trigger, settings.grace) => Err(vec![second]),
     }
 }
 
 /// What is behind the listeners: the road of requests, and the program's own endpoints.
+type Handlers = (Arc<Road<RequestGate>>, Arc<Endpoints<RequestGate>>);
+
 fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
     let identity = &settings.identity;
     let headers = identity.enabled.then(|| identity.headers.clone());
@@ -116,8 +118,6 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         .forwarding(settings.upstream.forwarding.clone())
         .patience(settings.upstream.patience);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
-    Ok(Handlers {
-        road: Arc::new(Road { gate, upstream, livez: settings.listeners.livez.clone(), metrics: Arc::clone(metrics) }),
-        endpoints: Arc::new(endpoints),
-    })
+    let road = Road { gate, upstream, livez: settings.listeners.livez.clone(), metrics: Arc::clone(metrics) };
+    Ok((Arc::new(road), Arc::new(endpoints)))
 }

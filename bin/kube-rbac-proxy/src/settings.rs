@@ -3,13 +3,13 @@
 mod deciders;
 mod listeners;
 mod oidc;
-mod tls;
 mod upstream;
 
 use std::{env, path::PathBuf, time::Duration};
 
 use auth::IdentityHeaders;
-use go_compat::{GoDuration, quote};
+use command::{Findings, pair, path, time, tls_settings};
+use go_compat::quote;
 use http::{HeaderName, HeaderValue, header};
 use kube_api::ApiSettings;
 use observe::Format;
@@ -17,11 +17,12 @@ use proxy::{Http2, Limits};
 use request::OddPaths;
 use settings::PathLists;
 
+pub(crate) use command::TlsSettings;
+
 pub(crate) use self::{
     deciders::{Deciders, Method, Mode},
     listeners::Listeners,
     oidc::Oidc,
-    tls::TlsSettings,
     upstream::UpstreamSettings,
 };
 use crate::{VERSION, flags::Options};
@@ -97,13 +98,6 @@ pub(crate) struct Checked<T = Settings> {
     pub(crate) errors: Vec<String>,
 }
 
-/// Collects what is wrong and what is without effect.
-#[derive(Debug, Default)]
-struct Findings {
-    warnings: Vec<String>,
-    errors: Vec<String>,
-}
-
 /// Checks everything that can be checked without opening a file.
 pub(crate) fn check(options: &Options) -> Checked {
     checked(options, read)
@@ -138,7 +132,7 @@ pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
 fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Option<Settings> {
     let listeners = listeners::read(options, findings);
     let reload_interval = time("tls-reload-interval", options.tls_reload_interval, findings);
-    let tls = tls::read(options, findings);
+    let tls = tls_settings(&options.tls_min_version, &options.tls_cipher_suites, &options.tls_curve_preferences, findings);
     let http2 = http2(options, findings);
     let limits = limits(options, findings);
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
@@ -191,15 +185,6 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
         manifests: options.rbac_manifests.iter().map(PathBuf::from).filter(|_| deciders.modes.contains(&Mode::Rbac)).collect(),
         api: deciders.need_api().then(|| api(options, findings)),
     }
-}
-
-fn pair(certificate: (&str, &str), key: (&str, &str), findings: &mut Findings) -> Option<(PathBuf, PathBuf)> {
-    match (path(certificate.1), path(key.1)) {
-        (Some(_), None) => findings.error(format!("{} needs {}", certificate.0, key.0)),
-        (None, Some(_)) => findings.error(format!("{} needs {}", key.0, certificate.0)),
-        (certificate, key) => return certificate.zip(key),
-    }
-    None
 }
 
 fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
@@ -293,29 +278,10 @@ fn identity(options: &Options, findings: &mut Findings) -> Option<Identity> {
     Some(Identity { headers, enabled: options.auth_header_fields_enabled })
 }
 
-fn time(flag: &str, value: GoDuration, findings: &mut Findings) -> Duration {
-    value.to_std().unwrap_or_else(|| {
-        findings.error(format!("--{flag}: {value} is below zero"));
-        Duration::ZERO
-    })
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-impl Findings {
-    fn warn(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
-    }
-
-    fn error(&mut self, text: impl Into<String>) {
-        self.errors.push(text.into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use go_compat::GoDuration;
+
     use super::*;
 
     fn minimal() -> Options {

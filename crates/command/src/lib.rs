@@ -1,12 +1,19 @@
-//! A program's flags, each defined once: the parser, `--help`, the start-up log and the page of the docs read one table.
+//! A program's flags, each defined once: the parser, `--help`, the start-up log and the page of the docs read one table; and
+//! the settings that both programs read from theirs alike.
 
 mod field;
+mod findings;
 mod flag;
 mod line;
 mod page;
+mod terminal;
+mod tls;
 
 pub use self::{
     field::{Field, Version},
+    findings::{Findings, pair, path, time},
     flag::{Flag, Program, Section, Standing},
     line::CommandLine,
+    terminal::{complain, print},
+    tls::{TlsSettings, tls_settings},
 };

@@ -15,7 +15,7 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 ///
 /// The address cannot be bound.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match try_bind(address) {
         Err(error) if is_any_v6(address) && lacks_ipv6(&error) => try_bind((Ipv4Addr::UNSPECIFIED, address.port()).into()),
         bound => bound,
@@ -27,7 +27,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 ///
 /// The name does not resolve.
-pub async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
     let preferred = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
     preferred.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name has no address"))

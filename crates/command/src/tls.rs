@@ -10,28 +10,28 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::Findings;
-use crate::flags::Options;
+use crate::Findings;
 
 /// What is spoken below HTTP.
-pub(crate) struct TlsSettings {
-    pub(crate) suites: Vec<SupportedCipherSuite>,
-    pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
-    pub(crate) groups: Vec<&'static dyn SupportedKxGroup>,
+#[expect(missing_docs, reason = "each is what rustls calls by this name")]
+pub struct TlsSettings {
+    pub suites: Vec<SupportedCipherSuite>,
+    pub versions: Vec<&'static SupportedProtocolVersion>,
+    pub groups: Vec<&'static dyn SupportedKxGroup>,
 }
 
 /// `--tls-min-version`, `--tls-cipher-suites` and `--tls-curve-preferences`, as far as rustls goes along.
-pub(super) fn read(options: &Options, findings: &mut Findings) -> TlsSettings {
-    let least = options.tls_min_version.parse::<TlsVersion>().unwrap_or_else(|why| {
+pub fn tls_settings(least_named: &str, suites: &[String], curves: &[String], findings: &mut Findings) -> TlsSettings {
+    let least = least_named.parse::<TlsVersion>().unwrap_or_else(|why| {
         findings.error(format!("--tls-min-version: {why}"));
         TlsVersion::Tls13
     });
     if least < TlsVersion::Tls12 {
-        findings.warn(format!("--tls-min-version: {} is not supported: the least is TLS 1.2", options.tls_min_version));
+        findings.warn(format!("--tls-min-version: {least_named} is not supported: the least is TLS 1.2"));
     }
-    let of_tls12 = match options.tls_cipher_suites.is_empty() {
+    let of_tls12 = match suites.is_empty() {
         true => DEFAULT_CIPHER_SUITES.iter().copied().filter(is_tls12).collect(),
-        false => listed(&options.tls_cipher_suites, findings),
+        false => listed(suites, findings),
     };
     let mut versions = vec![&TLS13];
     if least < TlsVersion::Tls13 && !of_tls12.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> TlsSettings {
         findings.warn("--tls-cipher-suites: TLS 1.2 is off: none of its suites is left");
     }
     let of_tls13 = DEFAULT_CIPHER_SUITES.iter().copied().filter(|suite| !is_tls12(suite));
-    let groups = groups(&options.tls_curve_preferences, findings);
+    let groups = groups(curves, findings);
     TlsSettings { suites: of_tls13.chain(of_tls12).collect(), versions, groups }
 }
 
@@ -115,10 +115,9 @@ mod tests {
     use super::*;
 
     fn with(suites: &[&str], least: &str) -> (TlsSettings, Findings) {
-        let tls_cipher_suites = suites.iter().map(|name| (*name).to_owned()).collect();
-        let options = Options { tls_cipher_suites, tls_min_version: least.to_owned(), ..Options::default() };
+        let suites: Vec<String> = suites.iter().map(|name| (*name).to_owned()).collect();
         let mut findings = Findings::default();
-        (read(&options, &mut findings), findings)
+        (tls_settings(least, &suites, &[], &mut findings), findings)
     }
 
     #[test]
@@ -155,9 +154,9 @@ mod tests {
     #[test]
     fn curves_are_a_set() {
         let with = |curves: &[&str]| {
-            let tls_curve_preferences = curves.iter().map(|name| (*name).to_owned()).collect();
+            let curves: Vec<String> = curves.iter().map(|name| (*name).to_owned()).collect();
             let mut findings = Findings::default();
-            let tls = read(&Options { tls_curve_preferences, ..Options::default() }, &mut findings);
+            let tls = tls_settings("VersionTLS12", &[], &curves, &mut findings);
             let ids: Vec<u16> = tls.groups.iter().map(|group| u16::from(group.name())).collect();
             (ids, findings.warnings, findings.errors)
         };
