@@ -5,7 +5,7 @@ use command::{CommandLine, Version};
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
 use proxy::{
-    Drain, DrainTrigger, Endpoints, ManagedHeaders, Road, Signals,
+    Drain, DrainTrigger, Endpoints, ErrorForm, ManagedHeaders, Road, Signals,
     upstream::{Speech, Upstream, client_config},
 };
 use tokio::runtime::{Builder, Runtime};
@@ -118,6 +118,6 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         .forwarding(settings.upstream.forwarding.clone())
         .patience(settings.upstream.patience);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
-    let road = Road { gate, upstream, livez: settings.listeners.livez.clone(), metrics: Arc::clone(metrics) };
+    let road = Road { gate, upstream, livez: settings.listeners.livez.clone(), errors: ErrorForm::Text, metrics: Arc::clone(metrics) };
     Ok((Arc::new(road), Arc::new(endpoints)))
 }

@@ -17,7 +17,7 @@ use self::bearer::{Credential, credential};
 pub(crate) use self::{bearer::Bearer, oidc::Oidc, x509::X509};
 use crate::failure::Failure;
 
-const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";
 

@@ -33,7 +33,7 @@ impl IdentityHeaders {
 
 /// A value that arrives as it is: spaces around a header's value are no part of it, and some readers take Unicode's for such;
 /// control bytes end it or are replaced on the way.
-fn sendable(what: &str, text: &str) -> Result<HeaderValue, Refusal> {
+pub(crate) fn sendable(what: &str, text: &str) -> Result<HeaderValue, Refusal> {
     if text.chars().any(char::is_control) {
         return Err(not_sendable(what, "has a control byte in it"));
     }
@@ -43,7 +43,7 @@ fn sendable(what: &str, text: &str) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| not_sendable(what, "is no header value"))
 }
 
-fn not_sendable(what: &str, why: &str) -> Refusal {
+pub(crate) fn not_sendable(what: &str, why: &str) -> Refusal {
     Refusal::because(Reason::IdentityNotSendable, format_args!("{what} {why}"))
 }
 

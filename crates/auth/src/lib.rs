@@ -1,6 +1,8 @@
 //! Who is asking, and may they: the [`RequestGate`] authenticates by client certificate and by bearer token, asks the
 //! API server for permission, and says who the user is.
 //!
+//! The [`ImpersonationGate`] authenticates alone, and says who the user is in the API server's own words.
+//!
 //! What others found out is remembered in one kind of cache, bounded and single-flight; what cannot be found out is
 //! refused.
 
@@ -14,6 +16,7 @@ mod failure;
 mod fake;
 mod gate;
 mod identity;
+mod impersonation;
 mod keys;
 
 pub use authn::oidc::{Algorithm, GroupsElsewhere, KeySet, KeySetError, OidcSettings, TokenError, TokenRules, Verified, VerifiedToken};
@@ -21,3 +24,4 @@ pub use authz::Policy;
 pub use explain::{Explanation, Judgement, Step};
 pub use gate::{GateError, GateSettings, Method, Mode, RequestGate};
 pub use identity::IdentityHeaders;
+pub use impersonation::{ImpersonationGate, ImpersonationSettings};

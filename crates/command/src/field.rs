@@ -20,6 +20,8 @@ pub enum Version {
 pub enum Field<O> {
     Bool(fn(&mut O) -> &mut bool),
     Text(fn(&mut O) -> &mut String),
+    /// Text that is never shown.
+    Secret(fn(&mut O) -> &mut String),
     Version(fn(&mut O) -> &mut Version),
     /// Comma-separated; each use adds to those before it.
     List(fn(&mut O) -> &mut Vec<String>),
@@ -43,7 +45,7 @@ impl<O: Clone> Field<O> {
         let wrong = |right: &str| format!("invalid value {}: it must be {right}", quote(text));
         match self {
             Self::Bool(field) => *field(options) = parse_bool(text).map_err(|_| wrong("true or false"))?,
-            Self::Text(field) => *field(options) = text.to_owned(),
+            Self::Text(field) | Self::Secret(field) => *field(options) = text.to_owned(),
             Self::Version(field) => {
                 *field(options) = match (text, parse_bool(text)) {
                     ("raw", _) => Version::Raw,
@@ -76,6 +78,7 @@ impl<O: Clone> Field<O> {
         match self {
             Self::Bool(field) => field(options).to_string(),
             Self::Text(field) => field(options).clone(),
+            Self::Secret(field) => if field(options).is_empty() { "" } else { "(hidden)" }.to_owned(),
             Self::Version(field) => match field(options) {
                 Version::Run => "false",
                 Version::Plain => "true",
@@ -113,7 +116,7 @@ impl<O: Clone> Field<O> {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Bool(_) | Self::NoBool(_) => "",
-            Self::Text(_) => "string",
+            Self::Text(_) | Self::Secret(_) => "string",
             Self::Version(_) => "version",
             Self::List(_) => "strings",
             Self::Lines(_) => "stringArray",

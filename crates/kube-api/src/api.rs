@@ -1,11 +1,9 @@
 use std::{
-    env,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
 use bytes::Bytes;
-use go_compat::ProxyEnvironment;
 use request::{Attributes, User};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     AccessVerdict, ApiError, ConnectError, Health, Lane, TokenVerdict,
     access_review::{ACCESS_REVIEW, AccessSpec, AccessStatus, SELF_REVIEW},
-    connect::{ApiSettings, Way},
+    connect::{ApiSettings, Way, environment},
     health::HealthRecord,
     limits::Limits,
     token_review::{TOKEN_REVIEW, TokenSpec, TokenStatus},
@@ -36,12 +34,8 @@ impl Api {
     ///
     /// The kubeconfig, or the pod's ServiceAccount, is unreadable, incomplete or malformed.
     pub async fn connect(settings: ApiSettings) -> Result<Self, ConnectError> {
-        let environment = ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
-        let way = Way::find(&settings, &environment).await?;
-        let transport = Transport::open(way).await.map_err(|why| match settings.kubeconfig {
-            Some(path) => ConnectError::Kubeconfig { path, why },
-            None => ConnectError::InCluster { why },
-        })?;
+        let way = Way::find(&settings, &environment()).await?;
+        let transport = Transport::open(way).await.map_err(|why| settings.unusable(why))?;
         Ok(Self { transport, limits: Limits::new(settings.qps, settings.burst), health: HealthRecord::default() })
     }
 

@@ -1,12 +1,12 @@
 use std::{
-    io,
+    env, io,
     path::{Path, PathBuf},
 };
 
 use http::{HeaderValue, header};
 use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use crate::{ConnectError, error::describe_kubeconfig, proxy_url::proxy_of, token_file::TokenFile};
+use crate::{ConnectError, Overrides, Pem, error::describe_kubeconfig, proxy_url::proxy_of, route, token_file::TokenFile};
 use go_compat::ProxyEnvironment;
 
 /// How to reach the API server.
@@ -14,6 +14,8 @@ use go_compat::ProxyEnvironment;
 pub struct ApiSettings {
     /// `--kubeconfig`; without it the pod's ServiceAccount is used.
     pub kubeconfig: Option<PathBuf>,
+    /// What is said over the kubeconfig; without a `kubeconfig`, over those of `$KUBECONFIG`.
+    pub overrides: Option<Overrides>,
     /// This program's name and version.
     pub user_agent: String,
     /// `--kube-api-qps`: calls a second. Unset or not above zero: no limit.
@@ -30,15 +32,29 @@ pub(crate) struct Way {
     pub(crate) token: Option<TokenFile>,
     /// Files with this program's own certificate and key.
     pub(crate) identity_files: Vec<PathBuf>,
+    /// Who vouches for the API server.
+    pub(crate) authorities: Option<Pem>,
+}
+
+impl ApiSettings {
+    /// What is to be said of what they lead to.
+    pub(crate) fn unusable(&self, why: String) -> ConnectError {
+        match (&self.kubeconfig, &self.overrides) {
+            (Some(path), _) => ConnectError::Kubeconfig { path: path.clone(), why },
+            (None, Some(_)) => ConnectError::Flags { why },
+            (None, None) => ConnectError::InCluster { why },
+        }
+    }
 }
 
 impl Way {
     /// Reads the kubeconfig, or else the pod's ServiceAccount.
     pub(crate) async fn find(settings: &ApiSettings, environment: &ProxyEnvironment) -> Result<Self, ConnectError> {
-        let mut way = match &settings.kubeconfig {
-            Some(path) => from_kubeconfig(path, environment).await.map_err(|why| ConnectError::Kubeconfig { path: path.clone(), why })?,
-            None => in_cluster(environment).map_err(|why| ConnectError::InCluster { why })?,
+        let way = match (&settings.kubeconfig, &settings.overrides) {
+            (None, None) => in_cluster(environment),
+            (path, overrides) => from_kubeconfig(path.as_deref(), overrides.as_ref(), environment).await,
         };
+        let mut way = way.map_err(|why| settings.unusable(why))?;
         let user_agent =
             HeaderValue::try_from(&settings.user_agent).map_err(|_| ConnectError::UserAgent { user_agent: settings.user_agent.clone() })?;
         way.config.headers.push((header::USER_AGENT, user_agent));
@@ -50,8 +66,20 @@ impl Way {
     }
 }
 
-async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<Way, String> {
-    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| describe_kubeconfig(&error))?;
+/// Of this process.
+pub(crate) fn environment() -> ProxyEnvironment {
+    ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+}
+
+async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, environment: &ProxyEnvironment) -> Result<Way, String> {
+    let kubeconfig = match path {
+        Some(path) => Kubeconfig::read_from(path).map(Some),
+        None => Kubeconfig::from_env(),
+    };
+    let mut kubeconfig = kubeconfig.map_err(|error| describe_kubeconfig(&error))?.unwrap_or_default();
+    if let Some(overrides) = overrides {
+        kubeconfig = overrides.over(kubeconfig)?;
+    }
     let cluster = current_cluster(&kubeconfig).cloned().unwrap_or_default();
     let missing_user = missing_user(&kubeconfig).map(str::to_owned);
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
@@ -62,6 +90,7 @@ async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<
     if let Some(user) = missing_user {
         return Err(format!("its current context's user {user:?} does not exist"));
     }
+    let authorities = route::authorities(&cluster)?;
     if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
         config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     }
@@ -70,14 +99,15 @@ async fn from_kubeconfig(path: &Path, environment: &ProxyEnvironment) -> Result<
     }
     let identity_files = identity_files(&config.auth_info);
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("its user's tokenFile is of no use: {error}"))?;
-    Ok(Way { config, token, identity_files })
+    Ok(Way { config, token, identity_files, authorities })
 }
 
 fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
     let mut config = Config::incluster_env().map_err(|error| error.to_string())?;
     config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
-    Ok(Way { config, token, identity_files: Vec::new() })
+    let authorities = config.root_cert_file.clone().map(Pem::File);
+    Ok(Way { config, token, identity_files: Vec::new(), authorities })
 }
 
 /// The URL may hold a password.

@@ -24,6 +24,12 @@ pub enum ConnectError {
         /// What is missing.
         why: String,
     },
+    /// Flags say how to reach the API server, and what they say is of no use.
+    #[error("the flags that say how to reach the API server, with the kubeconfig that $KUBECONFIG may name, are of no use: {why}")]
+    Flags {
+        /// What is wrong with them.
+        why: String,
+    },
     /// The program's name cannot be sent as a header.
     #[error("the user agent {user_agent:?} cannot be sent as a header")]
     UserAgent {

@@ -56,7 +56,7 @@ pub(crate) enum Retry {
 impl Transport {
     /// Reads certificates and runs exec plugins; sends nothing.
     pub(crate) async fn open(way: Way) -> Result<Self, String> {
-        let Way { config, token, identity_files } = way;
+        let Way { config, token, identity_files, .. } = way;
         let fingerprint = fingerprint(&identity_files);
         let client = build(config.clone()).await?;
         let state = State { client, fingerprint, checked: Instant::now() };

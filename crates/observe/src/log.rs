@@ -11,7 +11,7 @@ use crate::{Metrics, line, sink::Sink};
 
 /// The rooms whose lines are shown at any verbosity. Libraries get their warnings shown and nothing more: what they
 /// log beyond that can hold headers and bodies.
-const ROOMS: [&str; 8] = ["auth", "go_compat", "kube_api", "kube_rbac_proxy", "observe", "proxy", "request", "settings"];
+const ROOMS: [&str; 9] = ["auth", "go_compat", "kube_api", "kube_oidc_proxy", "kube_rbac_proxy", "observe", "proxy", "request", "settings"];
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

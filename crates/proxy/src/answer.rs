@@ -1,21 +1,63 @@
 use std::net::SocketAddr;
 
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use request::Refusal;
 
-use crate::Body;
+use crate::{Body, headers};
+
+/// What refusals look like to the clients of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorForm {
+    /// The reason's text.
+    #[default]
+    Text,
+    /// As in Kubernetes' API: a `Status` (`metav1.Status`) for who accepts JSON, and the reason's text for others. 401 says what
+    /// is wanted, and its reason is in the log whatever the verbosity.
+    Status,
+}
+
+impl ErrorForm {
+    /// What this client is to get: clients of Kubernetes' API that prefer protobuf read JSON too.
+    pub(crate) fn of(self, request: &HeaderMap) -> Form {
+        let kinds = headers::list(request, &header::ACCEPT).map(|range| range.split(';').next().unwrap_or_default().trim());
+        let mut json =
+            kinds.filter(|kind| ["application/json", "application/vnd.kubernetes.protobuf", "application/*", "*/*"].contains(kind));
+        match self {
+            Self::Text => Form::Text,
+            Self::Status if json.next().is_some() => Form::Status,
+            Self::Status => Form::Challenge,
+        }
+    }
+}
+
+/// What one client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    /// Text, and what is wanted.
+    Challenge,
+    /// JSON, and what is wanted.
+    Status,
+}
 
 /// Turns a refusal into its response, and writes its log line. The only maker of error responses.
-pub(crate) fn refuse(refusal: &Refusal, peer: SocketAddr) -> Response<Body> {
-    observe::log_refusal(refusal, peer);
+pub(crate) fn refuse(refusal: &Refusal, peer: SocketAddr, form: Form) -> Response<Body> {
+    observe::log_refusal(refusal, peer, form != Form::Text);
     let row = refusal.reason().row();
-    let text = refusal.text();
-    let mut response = Response::new(Body::whole(text.map_or_else(String::new, |text| text + "\n")));
+    let (body, kind) = match (form, refusal.text()) {
+        (Form::Status, text) => (status(row.status, text), Some("application/json")),
+        (_, Some(text)) => (text + "\n", Some("text/plain; charset=utf-8")),
+        (_, None) => (String::new(), None),
+    };
+    let mut response = Response::new(Body::whole(body));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
-    if row.text != request::Text::Empty {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Some(kind) = kind {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    if form != Form::Text && row.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kubernetes\""));
     }
     if let Some(seconds) = row.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -24,4 +66,68 @@ pub(crate) fn refuse(refusal: &Refusal, peer: SocketAddr) -> Response<Body> {
         headers.insert(header::LOCATION, location);
     }
     response
+}
+
+/// A `Status` as client-go makes one of a text (`NewGenericServerResponse` of `k8s.io/apimachinery/pkg/api/errors`), whose first
+/// cause is that text.
+fn status(status: StatusCode, text: Option<String>) -> String {
+    let text = text.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
+    let reason = match status.as_u16() {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        405 => "MethodNotAllowed",
+        431 => "RequestEntityTooLarge",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        408 | 504 => "Timeout",
+        _ => "",
+    };
+    serde_json::json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": text,
+        "reason": reason,
+        "details": { "causes": [{ "reason": "UnexpectedServerResponse", "message": text }] },
+        "code": status.as_u16(),
+    })
+    .to_string()
+        + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use request::Reason;
+
+    use super::*;
+
+    #[test]
+    fn json_is_for_who_accepts_it() {
+        for (accept, form) in [
+            (None, Form::Challenge),
+            (Some("text/plain"), Form::Challenge),
+            (Some("text/html, application/jsonp"), Form::Challenge),
+            (Some("*/*"), Form::Status),
+            (Some("application/vnd.kubernetes.protobuf"), Form::Status),
+            (Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), Form::Status),
+        ] {
+            let headers: HeaderMap = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))).into_iter().collect();
+            assert_eq!((ErrorForm::Status.of(&headers), ErrorForm::Text.of(&headers)), (form, Form::Text), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_status_with_its_text() {
+        for reason in Reason::ALL {
+            let row = reason.row();
+            let refusal = Refusal::new(*reason);
+            let status: serde_json::Value = serde_json::from_str(&status(row.status, refusal.text())).expect("JSON");
+            assert_eq!(status["code"], row.status.as_u16());
+            assert_eq!(status["message"], status["details"]["causes"][0]["message"]);
+            assert!(refusal.text().is_none_or(|text| status["message"] == text), "{status}");
+        }
+    }
 }

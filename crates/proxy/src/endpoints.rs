@@ -96,7 +96,7 @@ impl<G: Gate + 'static> Handler for Endpoints<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         match self.answer(request, &client.peer).await {
             Ok(response) => response,
-            Err(refusal) => answer::refuse(&refusal, client.peer.address),
+            Err(refusal) => answer::refuse(&refusal, client.peer.address, answer::Form::Text),
         }
     }
 }

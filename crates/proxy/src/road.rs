@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use observe::Metrics;
 use request::{Attributes, CanonicalRequest, Gate, Permit, Reason, Refusal, admit};
 
-use crate::{Body, Client, Handler, answer, endpoints::plain, upstream::Upstream};
+use crate::{Body, Client, ErrorForm, Handler, answer, endpoints::plain, upstream::Upstream};
 
 /// How many header fields a request may have.
 pub(crate) const MAX_FIELDS: usize = 256;
@@ -21,6 +21,8 @@ pub struct Road<G> {
     pub upstream: Upstream,
     /// A path that is answered here to everybody, without the gate.
     pub livez: Option<String>,
+    /// What refusals look like.
+    pub errors: ErrorForm,
     /// Counts the answers.
     pub metrics: Arc<Metrics>,
 }
@@ -58,6 +60,7 @@ fn sent(permit: &Permit) -> (String, Attributes) {
 
 impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        let form = self.errors.of(request.headers());
         let ends = request.version() <= Version::HTTP_11 && !request.body().is_end_stream();
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
         let walked = AssertUnwindSafe(self.walk(request, &client)).catch_unwind().await;
@@ -68,7 +71,7 @@ impl<G: Gate + 'static> Handler for Road<G> {
                 response
             }
             Err(refusal) => {
-                let mut response = answer::refuse(&refusal, client.peer.address);
+                let mut response = answer::refuse(&refusal, client.peer.address, form);
                 // A body that nobody reads ends the connection, which the library does not say.
                 if ends {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -28,6 +28,8 @@ pub enum Reason {
     IssuerNotReady,
     NotAllowed,
     IdentityNotSendable,
+    ReservedIdentity,
+    ImpersonationDisabled,
     ApiUnreachable,
     ApiTimeout,
     ApiError,
@@ -104,6 +106,8 @@ impl Reason {
         Self::IssuerNotReady,
         Self::NotAllowed,
         Self::IdentityNotSendable,
+        Self::ReservedIdentity,
+        Self::ImpersonationDisabled,
         Self::ApiUnreachable,
         Self::ApiTimeout,
         Self::ApiError,
@@ -228,6 +232,20 @@ impl Reason {
                 Debug,
                 "identity_not_sendable",
                 "The user's name or a group cannot be written into the identity headers exactly: control bytes, outer spaces, or the separator in a group.",
+            ),
+            Self::ReservedIdentity => (
+                403,
+                Text::Fixed("identities with the reserved \"system:\" prefix are not accepted from an authentication token"),
+                Warn,
+                "reserved_identity",
+                "The token names a user or a group that begins with `system:`, and --allow-reserved-groups does not have it.",
+            ),
+            Self::ImpersonationDisabled => (
+                403,
+                Text::Fixed("Impersonation requests are disabled when using kube-oidc-proxy"),
+                Debug,
+                "impersonation_disabled",
+                "The request has an Impersonate-* header, and --inbound-impersonation is `deny`.",
             ),
             Self::ApiUnreachable => {
                 (503, UNAVAILABLE, Warn, "api_unreachable", "The API server cannot be connected to, or the connection broke.")

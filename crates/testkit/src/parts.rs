@@ -16,6 +16,8 @@ pub enum Part {
     KubeApiserver,
     /// Fills in aggregated ClusterRoles, which the API server alone never does.
     KubeControllerManager,
+    /// The client that everybody has, of the API server's release.
+    Kubectl,
     /// The Go program that ours replaces.
     KubeRbacProxyGo,
     /// npm's OpenID Connect issuer.
@@ -45,7 +47,7 @@ impl Part {
     /// The part is not installed, or neither given nor buildable. Tests pass that to [`skip`].
     pub fn path(self) -> Result<PathBuf, Absent> {
         match self {
-            Self::Etcd | Self::KubeApiserver | Self::KubeControllerManager => match env::var_os("KUBEBUILDER_ASSETS") {
+            Self::Etcd | Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => match env::var_os("KUBEBUILDER_ASSETS") {
                 Some(assets) => self.in_assets(Path::new(&assets)),
                 None => self.built(),
             },
@@ -60,6 +62,7 @@ impl Part {
             Self::Etcd => &["etcd"],
             Self::KubeApiserver => &["kube-apiserver"],
             Self::KubeControllerManager => &["kube-controller-manager"],
+            Self::Kubectl => &["kubectl"],
             Self::KubeRbacProxyGo => &["kube-rbac-proxy-go"],
             Self::OidcProvider => &["oidc-provider"],
             Self::Peers => &["peers"],

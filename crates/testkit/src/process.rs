@@ -176,6 +176,20 @@ impl Proxy {
         process.exit().await
     }
 
+    /// Starts our kube-oidc-proxy and waits until it serves.
+    pub async fn start_oidc<S: AsRef<str>>(flags: &[S]) -> Self {
+        let process = Process::spawn(Command::new(oidc_binary()).args(flags.iter().map(AsRef::as_ref)));
+        let mut proxy = Self { process, secure: None, insecure: None, endpoints: None };
+        proxy.secure = Some(proxy.listening("secure").await);
+        proxy.endpoints = Some(proxy.listening("endpoints").await);
+        proxy
+    }
+
+    /// Starts our kube-oidc-proxy in the expectation that it ends by itself.
+    pub async fn run_oidc<S: AsRef<str>>(flags: &[S]) -> Exit {
+        Process::spawn(Command::new(oidc_binary()).args(flags.iter().map(AsRef::as_ref))).exit().await
+    }
+
     /// Starts another program with the same flags, which name these addresses, and waits until they accept.
     pub async fn start_other<S: AsRef<str>>(
         program: &Path,
@@ -241,20 +255,28 @@ impl std::ops::Deref for Proxy {
 /// The program under test, built once by this process in the profile that this process was built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let own = env::current_exe().expect("this program has a path");
-        // target/PROFILE/deps/NAME-HASH
-        let folder = own.parent().and_then(Path::parent).expect("a test is built into target/PROFILE/deps");
-        let profile = match folder.file_name().and_then(|name| name.to_str()).expect("the folder has a name") {
-            "debug" => "dev",
-            other => other,
-        };
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "kube-rbac-proxy", "--profile", profile]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().expect("cargo is there").success(), "the program under test does not build");
-        folder.join("kube-rbac-proxy")
-    })
+    BINARY.get_or_init(|| build("kube-rbac-proxy"))
+}
+
+/// The same for kube-oidc-proxy.
+pub fn oidc_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("kube-oidc-proxy"))
+}
+
+fn build(package: &str) -> PathBuf {
+    let own = env::current_exe().expect("this program has a path");
+    // target/PROFILE/deps/NAME-HASH
+    let folder = own.parent().and_then(Path::parent).expect("a test is built into target/PROFILE/deps");
+    let profile = match folder.file_name().and_then(|name| name.to_str()).expect("the folder has a name") {
+        "debug" => "dev",
+        other => other,
+    };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", package, "--profile", profile]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    assert!(build.status().expect("cargo is there").success(), "the program under test does not build");
+    folder.join(package)
 }
 
 /// A port that nobody has now, outside the range that the kernel hands out for port 0.

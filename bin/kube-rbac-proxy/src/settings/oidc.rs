@@ -45,6 +45,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Oidc> {
         username_prefix: options.oidc_username_prefix.clone(),
         groups_claim: options.oidc_groups_claim.clone(),
         groups_prefix: options.oidc_groups_prefix.clone(),
+        required_claims: Vec::new(),
         allow_reserved: options.allow_reserved_identities,
     };
     Some(Oidc { rules, system_authenticated: options.oidc_system_authenticated })

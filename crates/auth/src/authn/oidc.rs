@@ -44,6 +44,8 @@ pub struct TokenRules {
     pub groups_claim: String,
     /// Stands before each group.
     pub groups_prefix: String,
+    /// Claims that a token must have, each with this string as its value.
+    pub required_claims: Vec<(String, String)>,
     /// Whether an issuer may name users and groups that begin with `system:`, which are Kubernetes' own.
     pub allow_reserved: bool,
 }
@@ -133,6 +135,9 @@ impl TokenRules {
     pub fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<Verified, TokenError> {
         let (claims, expires) = self.open(token, &self.issuer, keys, now)?;
         let mut user = claims::user(&claims, self)?;
+        if let Some((claim, _)) = self.required_claims.iter().find(|(claim, value)| claims.text(claim) != Some(value.as_str())) {
+            return Err(claims::problem(claim, "is not what is required here"));
+        }
         match elsewhere::source(&claims, &self.groups_claim)? {
             Some(source) => Ok(Verified::GroupsElsewhere(GroupsElsewhere { user, expires, source })),
             None => {

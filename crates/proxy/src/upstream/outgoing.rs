@@ -53,8 +53,9 @@ pub(super) fn request(
     forwarding.write(&mut headers, &client.peer, request.authority().map(|authority| authority.as_str()));
     let host = request.authority().map_or(address.authority.as_str(), |authority| authority.as_str());
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| Refusal::because(Reason::BadRequest, error))?);
+    // Their names are managed, so nobody else's are there.
     for (name, value) in grant.into_iter().flat_map(|grant| grant.headers) {
-        headers.insert(name, value);
+        headers.append(name, value);
     }
     let (hold, release) = match headers.get(header::EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         true => Some(Hold::new()).unzip(),

@@ -15,7 +15,7 @@ use crate::{
     authn::{
         Opinion,
         bearer::{Credential, REJECTED, USERS, credential, weight},
-        rejected_token,
+        rejected_token, websocket,
     },
     cached::{Cached, Fresh, Keep, Miss},
     clock::Clock,
@@ -103,6 +103,21 @@ impl Oidc {
             Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
             Credential::Token(token) => self.judge(token, deadline).await,
         }
+    }
+
+    /// The same for a token among the subprotocols of a WebSocket.
+    pub(crate) async fn authenticate_websocket(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
+        match websocket::token(headers) {
+            Ok(None) => Opinion::None,
+            Ok(Some(token)) => self.judge(&token, deadline).await,
+            Err(why) => rejected_token(why.to_owned()),
+        }
+    }
+
+    /// Whether the issuer's keys are known; if not, why.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let Known { keys, why, .. } = self.issuer.known();
+        keys.map(drop).ok_or(why)
     }
 
     async fn judge(&self, token: &str, deadline: Instant) -> Opinion {
@@ -216,6 +231,7 @@ mod tests {
                 username_prefix: String::new(),
                 groups_claim: "groups".into(),
                 groups_prefix: String::new(),
+                required_claims: Vec::new(),
                 allow_reserved: false,
             };
             let settings = OidcSettings { rules, fetcher: self.fetcher.clone(), ttl: Duration::from_secs(120), system_authenticated };

@@ -20,6 +20,7 @@ fn rules() -> TokenRules {
         username_prefix: String::new(),
         groups_claim: "groups".into(),
         groups_prefix: String::new(),
+        required_claims: Vec::new(),
         allow_reserved: false,
     }
 }

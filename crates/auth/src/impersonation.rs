@@ -1,0 +1,216 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderName, HeaderValue, header};
+use kube_api::Route;
+use observe::Metrics;
+use request::{CanonicalRequest, Decision, Gate, Grant, Peer, Reads, Reason, Refusal, User};
+use tokio::time::Instant;
+
+use crate::{
+    GateError,
+    authn::{
+        AUTHENTICATED, Union,
+        oidc::{Oidc, OidcSettings},
+    },
+    clock::SystemClock,
+    gate::API_DEADLINE,
+    identity::{not_sendable, sendable},
+    keys::Keys,
+};
+
+const IMPERSONATE: &str = "impersonate-";
+const RESERVED: &str = "system:";
+
+/// How users are told to the API server.
+#[derive(Debug)]
+pub struct ImpersonationSettings {
+    /// Whose tokens are believed.
+    pub oidc: OidcSettings,
+    /// As whom this program itself is known to the API server, which must let it impersonate.
+    pub own: Arc<Route>,
+    /// `--allow-reserved-groups`.
+    pub reserved_groups: Vec<String>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Admits whom an issuer knows, to do what the API server lets him do: this gate authenticates, and says who the user is in
+/// the API server's own words. It reads no path.
+#[derive(Clone)]
+pub struct ImpersonationGate(Arc<Fixed>);
+
+struct Fixed {
+    reads: Reads,
+    oidc: Oidc,
+    own: Arc<Route>,
+    reserved_groups: Vec<String>,
+    metrics: Arc<Metrics>,
+}
+
+impl ImpersonationGate {
+    /// Needs a tokio runtime, in which the issuer is asked from now on.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random bytes, or the issuer cannot be asked.
+    pub fn new(settings: ImpersonationSettings) -> Result<Self, GateError> {
+        let ImpersonationSettings { oidc, own, reserved_groups, metrics } = settings;
+        let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
+        let oidc = Oidc::new(oidc, keys, Arc::new(SystemClock), Arc::clone(&metrics)).map_err(GateError::Issuer)?;
+        Ok(Self(Arc::new(Fixed { reads: Reads::default(), oidc, own, reserved_groups, metrics })))
+    }
+
+    /// Whether tokens can be judged.
+    ///
+    /// # Errors
+    ///
+    /// Why the keys of the issuer are not known yet.
+    pub fn ready(&self) -> Result<(), String> {
+        self.0.oidc.ready()
+    }
+
+    async fn admit(&self, request: &CanonicalRequest) -> Result<Grant, Refusal> {
+        let user = self.authenticate(request).await?;
+        if request.headers().keys().any(|name| name.as_str().starts_with(IMPERSONATE)) {
+            return Err(Refusal::because(Reason::ImpersonationDisabled, format_args!("asked by {:?}", user.name)));
+        }
+        self.check_reserved(&user)?;
+        let mut headers = headers(&user)?;
+        headers.extend(self.0.own.authorization().map(|own| (header::AUTHORIZATION, own)));
+        Ok(Grant { user, headers })
+    }
+
+    async fn authenticate(&self, request: &CanonicalRequest) -> Result<User, Refusal> {
+        let deadline = Instant::now() + API_DEADLINE;
+        let (oidc, headers) = (&self.0.oidc, request.headers());
+        let mut union = Union::default();
+        for is_websocket in [false, true] {
+            let opinion = match is_websocket {
+                false => oidc.authenticate(headers, deadline).await,
+                true => oidc.authenticate_websocket(headers, deadline).await,
+            };
+            self.0.metrics.authentication(if is_websocket { "oidc_websocket" } else { "oidc" }, opinion.label());
+            if let Some(user) = union.take(opinion) {
+                return Ok(user);
+            }
+        }
+        Err(union.end().refusal())
+    }
+
+    /// Kubernetes' own names are not an issuer's to give, but for the group that every user is in.
+    fn check_reserved(&self, user: &User) -> Result<(), Refusal> {
+        let is_free = |group: &&String| !group.starts_with(RESERVED) || *group == AUTHENTICATED || self.0.reserved_groups.contains(group);
+        let reserved = match user.name.starts_with(RESERVED) {
+            true => Some(&user.name),
+            false => user.groups.iter().find(|group| !is_free(group)),
+        };
+        match reserved {
+            Some(reserved) => Err(Refusal::because(Reason::ReservedIdentity, format_args!("{reserved:?}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Gate for ImpersonationGate {
+    fn today(&self) -> Self {
+        self.clone()
+    }
+
+    fn reads(&self) -> &Reads {
+        &self.0.reads
+    }
+
+    async fn decide(&self, request: &CanonicalRequest, _: &Peer) -> Decision {
+        match self.admit(request).await {
+            Ok(grant) => Decision::Allow(grant),
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+}
+
+impl fmt::Debug for ImpersonationGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImpersonationGate").field("own", &self.0.own).finish_non_exhaustive()
+    }
+}
+
+/// Who the user is, as `k8s.io/client-go/transport` tells it (`NewImpersonatingRoundTripper`).
+fn headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    const USER: HeaderName = HeaderName::from_static("impersonate-user");
+    const UID: HeaderName = HeaderName::from_static("impersonate-uid");
+    const GROUP: HeaderName = HeaderName::from_static("impersonate-group");
+    let mut headers = vec![(USER, sendable("the user's name", &user.name)?)];
+    if !user.uid.is_empty() {
+        headers.push((UID, sendable("the user's UID", &user.uid)?));
+    }
+    for group in &user.groups {
+        headers.push((GROUP, sendable("a group", group)?));
+    }
+    for (key, values) in &user.extra {
+        let name = HeaderName::try_from(format!("{IMPERSONATE}extra-{}", escaped(key)));
+        let name = name.map_err(|_| not_sendable("the name of an extra", "is no header name"))?;
+        for value in values {
+            headers.push((name.clone(), sendable("an extra", value)?));
+        }
+    }
+    Ok(headers)
+}
+
+/// A key of an extra as the end of a header's name: what cannot stand there, and `%`, as in a URL.
+fn escaped(key: &str) -> String {
+    let mut name = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => name.push(char::from(byte)),
+            _ if b"!#$&'*+-.^_`|~".contains(&byte) => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn of(name: &str, groups: &[&str], extra: &[(&str, &str)]) -> Result<Vec<(String, Vec<u8>)>, Reason> {
+        let extra: BTreeMap<_, _> = extra.iter().map(|&(key, value)| (key.to_owned(), vec![value.to_owned()])).collect();
+        let user = User { name: name.into(), uid: String::new(), groups: groups.iter().map(|&group| group.to_owned()).collect(), extra };
+        let headers = headers(&user).map_err(|refusal| refusal.reason())?;
+        Ok(headers.into_iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect())
+    }
+
+    #[test]
+    fn a_user_is_told_byte_for_byte_and_in_order() {
+        let told = of("jürgen", &["b c", "ß", "a"], &[("example.com/a%b", "v, w"), ("key", "")]).expect("told");
+        let expected = [
+            ("impersonate-user", "jürgen"),
+            ("impersonate-group", "b c"),
+            ("impersonate-group", "ß"),
+            ("impersonate-group", "a"),
+            ("impersonate-extra-example.com%2fa%25b", "v, w"),
+            ("impersonate-extra-key", ""),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+    }
+
+    #[test]
+    fn what_would_be_read_otherwise_is_refused() {
+        for (name, groups) in
+            [(" alice ", &[][..]), ("a\nb", &[]), ("a\tb", &[]), ("alice", &["devs "]), ("alice", &["a\r\nImpersonate-User: root"])]
+        {
+            assert_eq!(of(name, groups, &[]), Err(Reason::IdentityNotSendable), "{name:?} {groups:?}");
+        }
+        assert_eq!(of("alice", &[], &[("k", " v")]), Err(Reason::IdentityNotSendable));
+    }
+
+    #[test]
+    fn a_key_is_escaped_as_client_go_does() {
+        for (key, name) in [("a.b-c_d", "a.b-c_d"), ("a/b", "a%2Fb"), ("100%", "100%25"), ("ü x", "%C3%BC%20x"), ("a:(b)", "a%3A%28b%29")]
+        {
+            assert_eq!(escaped(key), name);
+        }
+    }
+}

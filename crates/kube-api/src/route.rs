@@ -1,0 +1,142 @@
+use std::{fmt, path::PathBuf};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderValue, Uri};
+use kube::config::{AuthInfo, Cluster};
+
+use crate::{
+    ApiSettings, ConnectError,
+    connect::{Way, environment},
+    token_file::TokenFile,
+};
+
+/// The way to the API server for requests that a program carries there itself, and as whom it is known there.
+#[derive(Debug)]
+pub struct Route {
+    /// The API server.
+    pub url: Uri,
+    /// The proxy between here and there.
+    pub proxy: Option<Uri>,
+    /// Who vouches for it; `None`: the system's authorities.
+    pub authorities: Option<Pem>,
+    /// This program's own certificate and key.
+    pub identity: Option<(Pem, Pem)>,
+    token: Option<Token>,
+}
+
+/// Where something in PEM is.
+#[derive(Clone)]
+pub enum Pem {
+    /// In a file, to be followed.
+    File(PathBuf),
+    /// In the kubeconfig.
+    Inline(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Token {
+    File(TokenFile),
+    Fixed(HeaderValue),
+}
+
+impl Route {
+    /// Reads the kubeconfig, or else the pod's ServiceAccount. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// One of them is of no use, or has what is not supported here.
+    pub async fn find(settings: &ApiSettings) -> Result<Self, ConnectError> {
+        let way = Way::find(settings, &environment()).await?;
+        Self::of(way).map_err(|why| settings.unusable(why))
+    }
+
+    /// The `Authorization` of a request as of now; `None`: the certificate says it all.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        match &self.token {
+            Some(Token::File(file)) => Some(file.authorization()),
+            Some(Token::Fixed(token)) => Some(token.clone()),
+            None => None,
+        }
+    }
+
+    fn of(way: Way) -> Result<Self, String> {
+        let Way { config, token, authorities, .. } = way;
+        let user = &config.auth_info;
+        for (what, is_there) in [
+            ("a cluster with insecure-skip-tls-verify", config.accept_invalid_certs),
+            ("a cluster with tls-server-name", config.tls_server_name.is_some()),
+            ("a user with exec", user.exec.is_some()),
+            ("a user with auth-provider", user.auth_provider.is_some()),
+            ("a user with a password", user.username.is_some() || user.password.is_some()),
+            (
+                "a user who acts as another",
+                user.impersonate.is_some() || user.impersonate_uid.is_some() || user.impersonate_groups.is_some(),
+            ),
+        ] {
+            if is_there {
+                return Err(format!("{what} is not supported yet"));
+            }
+        }
+        let secrets = Secrets::of(user);
+        let token = match (token, secrets.token) {
+            (Some(file), _) => Some(Token::File(file)),
+            (None, Some(text)) => Some(Token::Fixed(bearer(&text)?)),
+            (None, None) => None,
+        };
+        let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?;
+        let key = pem(secrets.key.as_deref(), user.client_key.as_deref())?;
+        let identity = match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => return Err("its user has one of client certificate and key: both or neither are needed".to_owned()),
+        };
+        if token.is_none() && identity.is_none() {
+            return Err("its user has neither a token nor a certificate".to_owned());
+        }
+        Ok(Self { url: config.cluster_url, proxy: config.proxy_url, authorities, identity, token })
+    }
+}
+
+/// What vouches for the API server, as a kubeconfig says it.
+pub(crate) fn authorities(cluster: &Cluster) -> Result<Option<Pem>, String> {
+    pem(cluster.certificate_authority_data.as_deref(), cluster.certificate_authority.as_deref())
+}
+
+/// As in client-go, data counts before a file.
+fn pem(data: Option<&str>, file: Option<&str>) -> Result<Option<Pem>, String> {
+    match (data.filter(|data| !data.is_empty()), file.filter(|file| !file.is_empty())) {
+        (Some(data), _) => {
+            BASE64_STANDARD.decode(data.trim()).map(|bytes| Some(Pem::Inline(bytes))).map_err(|_| "its PEM data is no base64".to_owned())
+        }
+        (None, file) => Ok(file.map(|file| Pem::File(PathBuf::from(file)))),
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, String> {
+    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "its user's token cannot be sent".to_owned())?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// What kube keeps behind a type of another crate, and gives away as JSON.
+struct Secrets {
+    token: Option<String>,
+    key: Option<String>,
+}
+
+impl Secrets {
+    fn of(user: &AuthInfo) -> Self {
+        let user = serde_json::to_value(user).unwrap_or_default();
+        let text = |name: &str| user.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { token: text("token"), key: text("client-key-data") }
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(bytes) => f.debug_tuple("Inline").field(&bytes.len()).finish(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use request::{Reason, Refusal};
+
+use crate::{
+    Body, Client, Drain, Handler,
+    answer::{self, Form},
+};
+
+/// `/ready` and `/live` as of `github.com/heptiolabs/healthcheck`, with one check: `secure serving`.
+pub struct Probes {
+    drain: Drain,
+    ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+impl Probes {
+    /// Ready while `ready` says so, until the drain begins.
+    pub fn new(drain: Drain, ready: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { drain, ready: Box::new(ready) }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let check = match request.uri().path() {
+            "/live" => None,
+            "/ready" if self.drain.since().is_some() => Some(Err("shutting down".to_owned())),
+            "/ready" => Some((self.ready)()),
+            _ => return Err(Refusal::new(Reason::NotFound)),
+        };
+        if *request.method() != Method::GET {
+            return Err(Refusal::new(Reason::MethodNotAllowed));
+        }
+        let is_full = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "full=1"));
+        let status = if matches!(check, Some(Err(_))) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let text = match check.filter(|_| is_full) {
+            Some(check) => format!("{{\n    \"secure serving\": {}\n}}\n", serde_json::Value::from(check.err().unwrap_or("OK".to_owned()))),
+            None => "{}\n".to_owned(),
+        };
+        let mut response = Response::new(Body::whole(text));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        Ok(response)
+    }
+}
+
+impl Handler for Probes {
+    async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        self.answer(&request).unwrap_or_else(|refusal| answer::refuse(&refusal, client.peer.address, Form::Text))
+    }
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probes").field("draining", &self.drain.since().is_some()).finish_non_exhaustive()
+    }
+}
