@@ -22,10 +22,10 @@ STEPS := fmt lint deny unit $(SUITES)
 .NOTPARALLEL:
 
 build:
-	$(CARGO) build -p kube-rbac-proxy
+	$(CARGO) build -p kube-rbac-proxy -p kube-oidc-proxy
 
 release:
-	$(CARGO) build --release -p kube-rbac-proxy
+	$(CARGO) build --release -p kube-rbac-proxy -p kube-oidc-proxy
 
 # Shows the proxy at work on this machine alone, and leaves it running until Ctrl-C.
 quickstart:
@@ -47,6 +47,7 @@ drain-load:
 # Removes guards of one line, one at a time, in a copy: each must be noticed by the test that tests/sabotage names. Half an hour.
 sabotage:
 	$(CARGO) test -p tests --test architecture every_sabotage_is_noticed -- --ignored --nocapture
+
 # libFuzzer needs a nightly compiler. What it makes up is kept outside the checkout; what it finds is in fuzz/artifacts/, and
 # belongs into fuzz/corpus/ when it is mended. Without a sanitizer: there is no unsafe code here for it to watch.
 fuzz:
@@ -58,9 +59,9 @@ fuzz:
 			-- -max_total_time=$(SECONDS) -max_len=2048 -timeout=20 || exit 1; \
 	done
 
-# Writes docs/flags.md from the table of flags.
+# Writes docs/flags.md and docs/flags-kube-oidc-proxy.md from the tables of flags.
 docs:
-	WRITE_DOCS=1 $(CARGO) test -p kube-rbac-proxy the_page_of_flags_is_the_table
+	WRITE_DOCS=1 $(CARGO) test -p kube-rbac-proxy -p kube-oidc-proxy the_page_of_flags_is_the_table
 
 test: $(STEPS)
 	@echo "== all of: $(STEPS)"

@@ -35,6 +35,7 @@ mod odd_requests;
 mod oidc;
 mod oidc_hostile;
 mod oidc_issuer;
+mod oidc_proxy;
 mod program;
 mod raw_http2;
 mod real_clients;

@@ -50,6 +50,16 @@ fn every_invariant_is_enforced_by_a_test_that_exists() {
 }
 
 #[test]
+fn every_difference_of_kube_oidc_proxy_is_shown_by_a_test() {
+    let (page, tests) = (read("docs/compatibility-kube-oidc-proxy.md"), sources::tests());
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| <a id=")).collect();
+    assert!(rows.len() >= 20, "only {} rows were found", rows.len());
+    for row in rows {
+        assert!(row.split('`').any(|word| tests.contains(word)), "no test shows {row}");
+    }
+}
+
+#[test]
 fn every_dependency_has_a_reason() {
     let reasons = Document::read().section("Dependencies");
     let given = |name: &str| reasons.lines().any(|line| line.starts_with("- ") && line.contains(&format!("`{name}`")));

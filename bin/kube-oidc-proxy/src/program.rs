@@ -1,0 +1,213 @@
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use ::settings::{Contents, Reload, Reloadable, ServingPair, UpstreamRoots, Watched, watch};
+use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
+use command::CommandLine;
+use go_compat::ListenAddress;
+use http::{HeaderName, header, uri::Scheme};
+use kube_api::{Pem, Route};
+use observe::{LogSettings, Metrics};
+use outbound::Fetcher;
+use proxy::{
+    Drain, DrainTrigger, ErrorForm, Limits, Listener, ManagedHeaders, Probes, Road, Server, ServerTls, Serving, Signals, listen_on,
+    server_config,
+    upstream::{Address, Speech, Upstream, client_config},
+};
+use tokio::runtime::Builder;
+
+use crate::{
+    VERSION,
+    flags::{Options, PROGRAM},
+    settings::{self, API_CA, API_PAIR, INTERVAL, SERVING_PAIR, Settings, Sources, TOKEN_TTL},
+};
+
+/// Runs until a signal ends it well, or says all that is wrong.
+pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
+    let CommandLine { options, ignored, mut errors, .. } = line;
+    let metrics = Metrics::new("kube_oidc_proxy", VERSION);
+    let format = settings::log_format(&options).unwrap_or_else(|why| {
+        errors.push(why);
+        observe::Format::default()
+    });
+    let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
+    let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
+        .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
+    let runtime =
+        Builder::new_current_thread().enable_all().build().map_err(|why| vec![format!("the system gives no event queue: {why}")])?;
+    let settings::Checked { sources, settings, warnings, errors: found } = settings::check(&options);
+    errors.extend(found);
+    tracing::info!(version = VERSION, "Starting kube-oidc-proxy");
+    if verbosity > 0 {
+        PROGRAM.lines(&options).for_each(|line| tracing::info!("{line}"));
+    }
+    if !ignored.is_empty() {
+        let flags: Vec<String> = ignored.iter().map(|name| format!("--{name}")).collect();
+        tracing::warn!(flags = flags.join(", "), "These flags are without effect");
+    }
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let result = runtime.block_on(start(sources, settings, errors, metrics));
+    // A name that is being resolved has a thread of its own, and need not be waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Opens everything, and serves if nothing is wrong with any of it.
+async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<String>, metrics: Arc<Metrics>) -> Result<(), Vec<String>> {
+    let files = Files::open(sources, &mut errors).await;
+    let (Some(settings), Some(files)) = (settings, files) else { return Err(errors) };
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let (trigger, drain) = DrainTrigger::new();
+    let (road, probes) = handlers(&settings, &files, &metrics, &drain).map_err(|why| vec![why])?;
+    let signals = Signals::open();
+    let serving = bind(&settings, &files, drain, &metrics).await?;
+    tokio::select! {
+        () = serving.run(road, probes) => Ok(()),
+        never = watch(files.followed(), |entry, outcome| report(entry, outcome, &metrics)) => match never {},
+        second = signals.obey(trigger, settings.grace) => Err(vec![second]),
+    }
+}
+
+/// What was read from files.
+struct Files {
+    serving: Arc<Watched<ServingPair>>,
+    oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
+    route: Arc<Route>,
+    api_roots: Option<Arc<Watched<UpstreamRoots>>>,
+    api_pair: Option<Arc<Watched<ServingPair>>>,
+}
+
+impl Files {
+    /// Opens each file that a flag or the kubeconfig names; all that are of no use are named among `errors`.
+    async fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
+        let serving = match sources.pair {
+            Some((certificate, key)) => ServingPair::open(SERVING_PAIR, certificate, key).map_err(|why| why.to_string()),
+            None => {
+                tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
+                ServingPair::self_signed(&[]).map(Watched::fixed).map_err(|why| why.to_string())
+            }
+        };
+        let serving = serving.map_err(|why| errors.push(why));
+        let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
+        let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
+        let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
+        let api_roots = route.authorities.clone().map(authorities).transpose().map_err(|why| errors.push(format!("{API_CA}: {why}")));
+        let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
+        let (api_roots, api_pair) = (api_roots.ok()?, api_pair.ok()?);
+        Some(Self { serving: serving.ok()?, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), api_roots, api_pair })
+    }
+
+    fn followed(&self) -> Vec<(std::time::Duration, Arc<dyn Reloadable>)> {
+        let roots = [&self.oidc_roots, &self.api_roots].into_iter().flatten().map(|roots| Arc::clone(roots) as Arc<dyn Reloadable>);
+        let pairs = [Some(&self.serving), self.api_pair.as_ref()].into_iter().flatten().map(|pair| Arc::clone(pair) as Arc<dyn Reloadable>);
+        // What comes from no file has no name.
+        roots.chain(pairs).filter(|entry| !entry.subject().is_empty()).map(|entry| (INTERVAL, entry)).collect()
+    }
+}
+
+fn authorities(pem: Pem) -> Result<Arc<Watched<UpstreamRoots>>, String> {
+    match pem {
+        Pem::File(path) => UpstreamRoots::open(API_CA, path).map_err(|why| why.to_string()),
+        Pem::Inline(bytes) => {
+            UpstreamRoots::parse(&[Contents::new("certificate-authority-data", bytes)]).map(Watched::fixed).map_err(|why| why.to_string())
+        }
+    }
+}
+
+fn identity(pair: (Pem, Pem)) -> Result<Arc<Watched<ServingPair>>, String> {
+    match pair {
+        (Pem::File(certificate), Pem::File(key)) => ServingPair::open(API_PAIR, certificate, key).map_err(|why| why.to_string()),
+        (Pem::Inline(certificate), Pem::Inline(key)) => {
+            let contents = [Contents::new("client-certificate-data", certificate), Contents::new("client-key-data", key)];
+            ServingPair::parse(&contents).map(Watched::fixed).map_err(|why| why.to_string())
+        }
+        _ => Err("one is a file and the other is in the kubeconfig: both must be of one kind".to_owned()),
+    }
+}
+
+fn report(entry: &dyn Reloadable, outcome: &Reload, metrics: &Metrics) {
+    match outcome {
+        Reload::Unchanged => {}
+        Reload::Replaced => {
+            metrics.reload(entry.subject(), "replaced");
+            tracing::info!(flags = entry.subject(), "Files have changed and are in use");
+        }
+        Reload::Kept(why) => {
+            metrics.reload(entry.subject(), "kept");
+            tracing::error!(error = %why, "Files have changed and are of no use: what they held before stays in use");
+        }
+    }
+}
+
+/// What is behind the listeners: the road of requests, and the probes.
+type Handlers = (Arc<Road<ImpersonationGate>>, Arc<Probes>);
+
+fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
+    let fetcher = Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer-url: TLS cannot be prepared: {why}"))?;
+    let oidc = OidcSettings { rules: settings.rules.clone(), fetcher, ttl: TOKEN_TTL, system_authenticated: true };
+    let (own, reserved_groups) = (Arc::clone(&files.route), settings.reserved_groups.clone());
+    let gate = ImpersonationGate::new(ImpersonationSettings { oidc, own, reserved_groups, metrics: Arc::clone(metrics) });
+    let gate = gate.map_err(|why| why.to_string())?;
+    let tls = match files.route.url.scheme() == Some(&Scheme::HTTPS) {
+        true => {
+            Some(client_config(files.api_roots.clone(), files.api_pair.clone()).map_err(|why| format!("TLS cannot be prepared: {why}"))?)
+        }
+        false => None,
+    };
+    let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
+    let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
+    // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.
+    const MANAGED: [HeaderName; 1] = [header::AUTHORIZATION];
+    let managed = ManagedHeaders::new(&MANAGED, &["impersonate-", "x-remote-"]);
+    let upstream = Upstream::new(address(&files.route), Speech { tls, via, ..Speech::default() }, managed);
+    let ready = gate.clone();
+    let road = Road { gate, upstream, livez: None, errors: ErrorForm::Status, metrics: Arc::clone(metrics) };
+    Ok((Arc::new(road), Arc::new(Probes::new(drain.clone(), move || ready.ready()))))
+}
+
+fn address(route: &Route) -> Address {
+    let url = &route.url;
+    let port = if url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    Address {
+        host: url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: url.port_u16().unwrap_or(port),
+        authority: url.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default(),
+        base_path: url.path().to_owned(),
+        base_query: String::new(),
+    }
+}
+
+/// Binds every listener, or none.
+async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Metrics>) -> Result<Serving, Vec<String>> {
+    let tls = &settings.tls;
+    let config = server_config(Arc::clone(&files.serving), tls.suites.clone(), &tls.versions, tls.groups.clone(), settings.http2.is_some());
+    let config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
+    metrics.certificate_not_after("serving", files.serving.current().not_after);
+    if let Some(warning) = files.serving.current().warning(now()) {
+        tracing::warn!("--tls-cert-file: {warning}");
+    }
+    let secure = listener("--secure-port", "secure", &settings.secure, Some(ServerTls::new(config))).await;
+    let probes = listener("--readiness-probe-port", "endpoints", &settings.probes, None).await;
+    let (secure, probes) = match (secure, probes) {
+        (Ok(secure), Ok(probes)) => (secure, probes),
+        (secure, probes) => return Err([secure.err(), probes.err()].into_iter().flatten().collect()),
+    };
+    let limits: Limits = settings.limits;
+    let server = Server { limits, http2: settings.http2, metrics: Arc::clone(metrics), drain };
+    Ok(Serving { server, road: vec![secure], endpoints: vec![probes] })
+}
+
+async fn listener(flag: &str, name: &'static str, address: &ListenAddress, tls: Option<ServerTls>) -> Result<Listener, String> {
+    let socket = listen_on(address).await.map_err(|why| format!("{flag}: {address} cannot be listened on: {why}"))?;
+    Ok(Listener { name, socket, tls })
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

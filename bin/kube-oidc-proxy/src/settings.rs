@@ -1,0 +1,260 @@
+//! From flags to settings: each value checked, alone and beside the others, before anything is opened.
+
+use std::{env, net::IpAddr, path::PathBuf, time::Duration};
+
+use auth::{Algorithm, OidcSettings, TokenRules};
+use command::{Findings, TlsSettings, pair, path, time, tls_settings};
+use go_compat::{ListenAddress, quote};
+use kube_api::{ApiSettings, Overrides};
+use observe::Format;
+use proxy::{Http2, Limits};
+
+use crate::{VERSION, flags::Options};
+
+/// What files are called in the log.
+pub(crate) const SERVING_PAIR: &str = "--tls-cert-file, --tls-private-key-file";
+pub(crate) const API_CA: &str = "certificate-authority";
+pub(crate) const API_PAIR: &str = "client-certificate, client-key";
+
+/// How often files are looked at.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a verified token counts without another look, and no longer than it says itself.
+pub(crate) const TOKEN_TTL: Duration = Duration::from_secs(120);
+
+/// What a client may cost, as in the Go program where that has a bound.
+const LIMITS: Limits =
+    Limits { head_bytes: 1 << 20, handshake: Duration::from_secs(10), head: Duration::from_secs(32), idle: Duration::from_secs(90) };
+
+/// What the program does, finished but for what files say.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) secure: ListenAddress,
+    pub(crate) probes: ListenAddress,
+    pub(crate) tls: TlsSettings,
+    pub(crate) http2: Option<Http2>,
+    pub(crate) limits: Limits,
+    pub(crate) grace: Duration,
+    pub(crate) rules: TokenRules,
+    pub(crate) reserved_groups: Vec<String>,
+}
+
+/// What is to be opened.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    /// Certificate and key; without them a self-signed pair is made.
+    pub(crate) pair: Option<(PathBuf, PathBuf)>,
+    pub(crate) oidc_ca: Option<PathBuf>,
+    pub(crate) api: ApiSettings,
+}
+
+/// What came of a check: settings, if nothing was wrong.
+pub(crate) struct Checked {
+    pub(crate) sources: Sources,
+    pub(crate) settings: Option<Settings>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// Checks everything that can be checked without opening a file.
+pub(crate) fn check(options: &Options) -> Checked {
+    let mut findings = Findings::default();
+    let sources = Sources {
+        pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings),
+        oidc_ca: path(&options.oidc_ca_file),
+        api: api(options),
+    };
+    let settings = read(options, &mut findings);
+    let Findings { warnings, errors } = findings;
+    Checked { sources, settings: settings.filter(|_| errors.is_empty()), warnings, errors }
+}
+
+/// `--log-format`, with which everything else is said.
+pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
+    match options.log_format.as_str() {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        other => Err(format!("--log-format: invalid value {}: it must be text or json", quote(other))),
+    }
+}
+
+fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
+    let rules = rules(options, findings);
+    let secure = match options.bind_address.parse::<IpAddr>() {
+        Ok(ip) => Some((ip, options.secure_port)),
+        Err(_) => {
+            findings.error(format!("--bind-address: {} is no IP address", quote(&options.bind_address)));
+            None
+        }
+    };
+    let secure = secure.and_then(|(ip, port)| listen_address("secure-port", ip, port, findings));
+    let probes = listen_address("readiness-probe-port", [0, 0, 0, 0].into(), options.readiness_probe_port, findings);
+    if options.secure_port == options.readiness_probe_port {
+        findings.error("unable to securely serve on port 8080 (used by readiness probe)");
+    }
+    let tls = tls_settings(&options.tls_min_version, &options.tls_cipher_suites, &[], findings);
+    match options.inbound_impersonation.as_str() {
+        "deny" => {}
+        "review" => findings.error("--inbound-impersonation=review is not supported yet"),
+        other => findings.error(format!("--inbound-impersonation: invalid value {}: it must be deny or review", quote(other))),
+    }
+    let grace = time("shutdown-grace", options.shutdown_grace, findings);
+    let http2 = http2(options, findings);
+    let reserved_groups = options.allow_reserved_groups.clone();
+    Some(Settings { secure: secure?, probes: probes?, tls, http2, limits: LIMITS, grace, rules, reserved_groups })
+}
+
+fn listen_address(flag: &str, ip: IpAddr, port: i64, findings: &mut Findings) -> Option<ListenAddress> {
+    if !(1..=65535).contains(&port) {
+        findings.error(format!("--{flag} {port} must be between 1 and 65535, inclusive. It cannot be turned off with 0"));
+        return None;
+    }
+    let text = if ip.is_ipv6() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+    text.parse().map_err(|why| findings.error(format!("--{flag}: {text}: {why}"))).ok()
+}
+
+/// As in Go, 0 leaves it to the server, which takes 100.
+fn http2(options: &Options, findings: &mut Findings) -> Option<Http2> {
+    let streams = match u32::try_from(options.http2_max_streams_per_connection) {
+        Ok(0) => 100,
+        Ok(streams) => streams,
+        Err(_) => {
+            findings.error("--http2-max-streams-per-connection: it must be from 0 to 4294967295");
+            return None;
+        }
+    };
+    (!options.disable_http2_serving).then_some(Http2 { max_concurrent_streams: streams, max_size: 256 * 1024 })
+}
+
+fn rules(options: &Options, findings: &mut Findings) -> TokenRules {
+    let issuer = options.oidc_issuer_url.as_str();
+    match (issuer.is_empty(), options.oidc_client_id.is_empty()) {
+        (true, true) => findings.error("--oidc-issuer-url and --oidc-client-id must be given: they say whose users may log in"),
+        (false, false) => {}
+        _ => findings.error("oidc-issuer-url and oidc-client-id should be specified together"),
+    }
+    if let (false, Err(why)) = (issuer.is_empty(), OidcSettings::discovery(issuer)) {
+        findings.error(format!("--oidc-issuer-url: {}: {why}", quote(issuer)));
+    }
+    if options.oidc_username_claim.is_empty() {
+        findings.error("--oidc-username-claim is empty: a user needs a name");
+    }
+    let prefix = Some(&options.oidc_username_prefix).filter(|prefix| *prefix != "-");
+    let mut required_claims = Vec::new();
+    for text in &options.oidc_required_claim {
+        match text.split_once('=') {
+            Some((claim, value)) => required_claims.push((claim.trim().to_owned(), value.trim().to_owned())),
+            None => findings.error(format!("--oidc-required-claim: {} must be formatted as key=value", quote(text))),
+        }
+    }
+    TokenRules {
+        issuer: issuer.to_owned(),
+        client_id: options.oidc_client_id.clone(),
+        algorithms: algorithms(&options.oidc_signing_algs, findings),
+        username_claim: options.oidc_username_claim.clone(),
+        username_prefix: prefix.cloned().unwrap_or_default(),
+        groups_claim: options.oidc_groups_claim.clone(),
+        groups_prefix: options.oidc_groups_prefix.clone(),
+        required_claims,
+        // The gate refuses them in words of its own.
+        allow_reserved: true,
+    }
+}
+
+/// As in Go RS256, unless others are given.
+fn algorithms(names: &[String], findings: &mut Findings) -> Vec<Algorithm> {
+    if names.is_empty() {
+        return vec![Algorithm::Rs256];
+    }
+    let unknown = |name: &String| format!("--oidc-signing-algs: {} is not known: RS, PS and ES with 256, 384 and 512 are", quote(name));
+    names.iter().filter_map(|name| name.parse().map_err(|()| findings.error(unknown(name))).ok()).collect()
+}
+
+/// In the pod's cluster, unless one of client-go's twelve flags says where the API server is.
+fn api(options: &Options) -> ApiSettings {
+    let Options { server, certificate_authority, client_certificate, client_key, token, cluster, user, context, .. } = options.clone();
+    let switching = [
+        &server,
+        &certificate_authority,
+        &client_certificate,
+        &client_key,
+        &token,
+        &cluster,
+        &user,
+        &context,
+        &options.kubeconfig,
+        &options.namespace,
+        &options.request_timeout,
+    ];
+    let is_given = switching.iter().any(|text| !text.is_empty());
+    let overrides = Overrides { server, certificate_authority, client_certificate, client_key, token, cluster, user, context };
+    let user_agent = format!("kube-oidc-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
+    let kubeconfig = path(&options.kubeconfig);
+    ApiSettings { kubeconfig, overrides: is_given.then_some(overrides), user_agent, qps: None, burst: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minimal() -> Options {
+        Options { oidc_issuer_url: "https://issuer.test".into(), oidc_client_id: "client".into(), ..Options::default() }
+    }
+
+    #[test]
+    fn the_least_is_enough() {
+        let Checked { settings, warnings, errors, sources } = check(&minimal());
+        assert_eq!((settings.is_some(), warnings, errors), (true, vec![], vec![]));
+        assert!(sources.api.overrides.is_none() && sources.api.kubeconfig.is_none(), "in the pod's cluster");
+    }
+
+    #[test]
+    fn one_of_the_flags_of_a_client_leads_out_of_the_pods_cluster() {
+        for change in [
+            (|o| o.kubeconfig = "x".into()) as fn(&mut Options),
+            |o| o.server = "x".into(),
+            |o| o.certificate_authority = "x".into(),
+            |o| o.client_certificate = "x".into(),
+            |o| o.client_key = "x".into(),
+            |o| o.token = "x".into(),
+            |o| o.cluster = "x".into(),
+            |o| o.user = "x".into(),
+            |o| o.context = "x".into(),
+            |o| o.namespace = "x".into(),
+            |o| o.request_timeout = "0".into(),
+        ] {
+            let mut options = minimal();
+            change(&mut options);
+            assert!(check(&options).sources.api.overrides.is_some(), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_in_the_words_of_the_go_program() {
+        let options = Options {
+            oidc_client_id: String::new(),
+            oidc_signing_algs: vec!["HS256".into()],
+            oidc_required_claim: vec!["a".into()],
+            bind_address: "localhost".into(),
+            secure_port: 0,
+            readiness_probe_port: 0,
+            inbound_impersonation: "review".into(),
+            tls_cert_file: "c".into(),
+            ..minimal()
+        };
+        let Checked { settings, errors, .. } = check(&options);
+        assert!(settings.is_none());
+        assert_eq!(
+            errors,
+            [
+                "--tls-cert-file needs --tls-private-key-file",
+                "oidc-issuer-url and oidc-client-id should be specified together",
+                "--oidc-required-claim: \"a\" must be formatted as key=value",
+                "--oidc-signing-algs: \"HS256\" is not known: RS, PS and ES with 256, 384 and 512 are",
+                "--bind-address: \"localhost\" is no IP address",
+                "--readiness-probe-port 0 must be between 1 and 65535, inclusive. It cannot be turned off with 0",
+                "unable to securely serve on port 8080 (used by readiness probe)",
+                "--inbound-impersonation=review is not supported yet",
+            ]
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! kube-oidc-proxy in front of the real API server, with clients that are not ours.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use testkit::{
+    certs::Authority,
+    client::{Client, Request, Version},
+    cluster::{self, Cluster},
+    issuer::Issuer,
+    jwt::SigningKey,
+    parts::{Part, skip},
+    process::{Exit, Process, Proxy, free_port},
+    wait::wait_for,
+};
+
+use crate::scene::{Scene, assert_status};
+
+/// A scene whose users an issuer knows. Their names are the scene's own, as the cluster is everybody's.
+struct World<'a> {
+    scene: Scene<'a>,
+    issuer: Issuer,
+    key: SigningKey,
+}
+
+impl<'a> World<'a> {
+    async fn new(cluster: &'a Cluster) -> Self {
+        let scene = Scene::without_rights(cluster).await;
+        let (authority, key) = (Authority::new("issuers"), SigningKey::new("RS256"));
+        scene.write("issuers.pem", authority.pem());
+        let issuer = Issuer::start(&authority.server()).await;
+        issuer.keys(&[key.jwk("")]);
+        Self { scene, issuer, key }
+    }
+
+    /// All that the proxy must be let do, and no more.
+    async fn let_impersonate(&mut self) {
+        let extra = "userextras/authentication.kubernetes.io/credential-id";
+        for (name, group, resources) in
+            [("identities", "", json!(["users", "groups"])), ("extras", "authentication.k8s.io", json!([extra]))]
+        {
+            self.scene.give_proxy(name, json!({"apiGroups": [group], "resources": resources, "verbs": ["impersonate"]})).await;
+        }
+        for (group, resource, subresource) in
+            [("", "users", ""), ("", "groups", ""), ("authentication.k8s.io", "userextras", "authentication.kubernetes.io/credential-id")]
+        {
+            let attributes = json!({"verb": "impersonate", "group": group, "version": "v1", "resource": resource, "subresource": subresource, "name": "x"});
+            self.scene.until_allowed(&json!({"user": self.scene.user("proxy"), "resourceAttributes": attributes})).await;
+        }
+    }
+
+    async fn proxy(&self) -> Proxy {
+        let (certificate, key) = self.scene.authority.server().write(self.scene.folder.path(), "serving");
+        let proxy = Proxy::start_oidc(&[
+            format!("--kubeconfig={}", self.scene.kubeconfig()),
+            format!("--oidc-issuer-url={}", self.issuer.url()),
+            "--oidc-client-id=client".to_owned(),
+            format!("--oidc-ca-file={}", self.scene.path("issuers.pem").display()),
+            "--oidc-groups-claim=groups".to_owned(),
+            format!("--oidc-username-prefix={}:", self.scene.namespace),
+            format!("--oidc-groups-prefix={}:", self.scene.namespace),
+            format!("--secure-port={}", free_port()),
+            format!("--readiness-probe-port={}", free_port()),
+            format!("--tls-cert-file={}", certificate.display()),
+            format!("--tls-private-key-file={}", key.display()),
+        ])
+        .await;
+        proxy.line_with(&["The issuer's keys are in use"]).await;
+        proxy
+    }
+
+    /// A token without a kid, as many issuers make them.
+    fn token(&self, name: &str, groups: &[&str]) -> String {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3000;
+        let claims =
+            json!({"iss": self.issuer.url(), "aud": ["client"], "exp": end, "sub": name, "groups": groups, "jti": format!("of-{name}")});
+        self.key.token("", &claims)
+    }
+
+    /// Lets a group of the issuer's do all to pods and config maps of the namespace.
+    async fn let_group_work(&mut self, group: &str) {
+        let (namespace, group) = (self.scene.namespace.clone(), format!("{}:{group}", self.scene.namespace));
+        self.scene.role("work", json!({"apiGroups": [""], "resources": ["pods", "configmaps", "events"], "verbs": ["*"]})).await;
+        let subject = json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
+        self.scene.bind_here("work", "Role", "work", subject).await;
+        let attributes = json!({"verb": "list", "version": "v1", "resource": "pods", "namespace": namespace});
+        self.scene.until_allowed(&json!({"user": "somebody", "groups": [group], "resourceAttributes": attributes})).await;
+    }
+}
+
+#[tokio::test]
+async fn users_of_an_issuer_do_what_rbac_lets_them() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut world = World::new(&cluster).await;
+    let proxy = world.proxy().await;
+    let (anna, otto) = (world.token("anna", &["devs", "ünits"]), world.token("otto", &[]));
+    let pods = format!("/api/v1/namespaces/{}/pods", world.scene.namespace);
+    let response = world.scene.get(&proxy, &pods, &anna).await;
+    assert_status(&response, 403);
+    assert!(response.text().contains("cannot impersonate"), "{}", response.text());
+
+    world.let_impersonate().await;
+    world.let_group_work("devs").await;
+    let namespace = world.scene.namespace.clone();
+    for version in [Version::H1, Version::H2] {
+        let mut client = world.scene.connect(version, &proxy).await;
+        let allowed = client.send(&Request::get(&pods).bearer(&anna)).await;
+        assert_status(&allowed, 200);
+        assert_eq!(serde_json::from_str::<Value>(&allowed.text()).unwrap()["kind"], "PodList");
+        let denied = client.send(&Request::get(&pods).bearer(&otto)).await;
+        assert_status(&denied, 403);
+        assert!(denied.text().contains(&format!("User \\\"{namespace}:otto\\\" cannot list resource \\\"pods\\\"")), "{}", denied.text());
+        assert_status(&client.send(&Request::get(&pods)).await, 401);
+        let ask = Request::post(
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            r#"{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}"#,
+        );
+        let review = client.send(&ask.bearer(&anna).header("Content-Type", "application/json")).await;
+        let info = serde_json::from_str::<Value>(&review.text()).unwrap()["status"]["userInfo"].clone();
+        assert_eq!(info["username"], format!("{namespace}:anna"));
+        assert_eq!(info["groups"], json!([format!("{namespace}:devs"), format!("{namespace}:ünits"), "system:authenticated"]));
+        assert_eq!(info["extra"]["authentication.kubernetes.io/credential-id"], json!(["JTI=of-anna"]));
+    }
+    proxy.assert_silent_about(&[&anna, &otto]);
+}
+
+/// kubectl, as somebody, in the scene's namespace.
+struct Kubectl<'a> {
+    program: PathBuf,
+    world: &'a World<'a>,
+    server: String,
+    name: &'static str,
+    token: String,
+}
+
+impl Kubectl<'_> {
+    async fn run(&self, arguments: &[&str]) -> Exit {
+        self.start(arguments).exit().await
+    }
+
+    fn start(&self, arguments: &[&str]) -> Process {
+        let (scene, home) = (&self.world.scene, self.world.scene.folder.path());
+        scene.write("server.pem", scene.authority.pem());
+        let (cluster, user) = (json!({"server": self.server, "certificate-authority": "server.pem"}), json!({"token": self.token}));
+        let context = json!({"cluster": "c", "user": "u", "namespace": scene.namespace});
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x", "contexts": [{"name": "x", "context": context}],
+            "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}],
+        });
+        let path = scene.write(&format!("{}.kubeconfig", self.name), &config.to_string());
+        Process::spawn(Command::new(&self.program).args(arguments).env("KUBECONFIG", path).env("HOME", home).current_dir(home))
+    }
+
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let exit = self.run(arguments).await;
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.output);
+        exit.output
+    }
+}
+
+#[tokio::test]
+async fn kubectl_works_through_the_proxy() {
+    let program = match Part::Kubectl.path() {
+        Ok(program) => program,
+        Err(absent) => return skip(absent),
+    };
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut world = World::new(&cluster).await;
+    world.let_impersonate().await;
+    world.let_group_work("devs").await;
+    let proxy = world.proxy().await;
+    let server = format!("https://localhost:{}", proxy.secure().port());
+    let of = |name, token| Kubectl { program: program.clone(), world: &world, server: server.clone(), name, token };
+    let (anna, otto) = (of("anna", world.token("anna", &["devs"])), of("otto", world.token("otto", &[])));
+    let namespace = &world.scene.namespace;
+
+    assert!(anna.ok(&["get", "pods"]).await.starts_with("No resources found"), "an empty list");
+    let whoami: Value = serde_json::from_str(&anna.ok(&["auth", "whoami", "-o", "json"]).await).unwrap();
+    assert_eq!(whoami["status"]["userInfo"]["username"], format!("{namespace}:anna"));
+    assert_eq!(anna.ok(&["auth", "can-i", "list", "pods"]).await.trim(), "yes");
+    assert_eq!(otto.run(&["auth", "can-i", "list", "pods"]).await.output.trim(), "no");
+    assert!(anna.ok(&["api-resources"]).await.contains("customresourcedefinitions"));
+    assert!(anna.ok(&["get", "--raw", "/apis"]).await.contains("APIGroupList"));
+
+    let manifest = world.scene.write(
+        "made.json",
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}, "data": {"a": "b"}}).to_string(),
+    );
+    let watch = anna.start(&["get", "configmaps", "--watch", "--output-watch-events", "--no-headers"]);
+    anna.ok(&["apply", "--server-side", "-f", &manifest]).await;
+    watch.line_with(&["ADDED", "made"]).await;
+    assert!(anna.ok(&["describe", "configmap", "made"]).await.contains("made"));
+    anna.ok(&["delete", "configmap", "made"]).await;
+    watch.line_with(&["DELETED", "made"]).await;
+
+    let denied = otto.run(&["get", "pods"]).await;
+    assert!(denied.output.contains(&format!("(Forbidden): pods is forbidden: User \"{namespace}:otto\" cannot list")), "{}", denied.output);
+    let denied = anna.run(&["get", "pods", "--as=root"]).await;
+    assert_eq!(denied.output.trim(), "Error from server (Forbidden): Impersonation requests are disabled when using kube-oidc-proxy");
+    assert_eq!(denied.code, Some(1));
+    let stranger = of("stranger", "forged".to_owned()).run(&["get", "pods"]).await;
+    assert!(stranger.output.contains("You must be logged in to the server"), "{}", stranger.output);
+    proxy.line_with(&["token_rejected"]).await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_is_502_and_found_again() {
+    let Some(cluster) = cluster::master().await else { return };
+    let mut world = World::new(&cluster).await;
+    world.let_impersonate().await;
+    let proxy = world.proxy().await;
+    let token = world.token("anna", &[]);
+    let version = Request::get("/version").bearer(&token);
+    let ask = async || Client::connect(Version::H2, proxy.secure(), &world.scene.authority.tls()).await.send(&version).await.status;
+    assert_eq!(ask().await, 200);
+    cluster.kill_apiserver();
+    assert_eq!(ask().await, 502);
+    cluster.start_apiserver().await;
+    wait_for("200", async || match ask().await {
+        200 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+}
