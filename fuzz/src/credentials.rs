@@ -257,6 +257,7 @@ fn rules() -> TokenRules {
         username_prefix: "oidc:".to_owned(),
         groups_claim: "groups".to_owned(),
         groups_prefix: String::new(),
+        required_claims: Vec::new(),
         allow_reserved: false,
     }
 }

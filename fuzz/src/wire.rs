@@ -2,7 +2,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use observe::Metrics;
 use proxy::{
-    DrainTrigger, Http2, Limits, Listener, ManagedHeaders, Road, Server, ServerTls, server_config,
+    DrainTrigger, ErrorForm, Http2, Limits, Listener, ManagedHeaders, Road, Server, ServerTls, server_config,
     upstream::{Address, Speech, Upstream},
 };
 use rustls::crypto::aws_lc_rs;
@@ -93,20 +93,26 @@ impl World {
             &["impersonate-"],
         );
         let upstream_of_road = Upstream::new(address, Speech::default(), managed);
-        let road = Arc::new(Road { gate: gate(&api, folder.path()).await, upstream: upstream_of_road, livez: None, metrics });
+        let road = Arc::new(Road {
+            gate: gate(&api, folder.path()).await,
+            upstream: upstream_of_road,
+            livez: None,
+            errors: ErrorForm::Text,
+            metrics,
+        });
         let authority = Authority::new("serving");
         let (certificate, key) = authority.server().write(folder.path(), "serving");
         let pair = [certificate, key].map(|path| Contents::new(&path, std::fs::read(&path).expect("it was written")));
         let pair = ServingPair::parse(&pair).expect("a pair");
         let (suites, groups) = (aws_lc_rs::ALL_CIPHER_SUITES.to_vec(), aws_lc_rs::DEFAULT_KX_GROUPS.to_vec());
         let config = server_config(Watched::fixed(pair), suites, rustls::ALL_VERSIONS, groups, true).expect("a configuration");
-        let listen = |tls| {
-            let socket = proxy::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listen = async |tls| {
+            let socket = proxy::listen_on(&"127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
             let address = socket.local_addr().expect("a bound socket has an address");
             tokio::spawn(server.clone().serve(Listener { name: "fuzz", socket, tls }, Arc::clone(&road)));
             address
         };
-        let (plain, secure) = (listen(None), listen(Some(ServerTls::new(config))));
+        let (plain, secure) = (listen(None).await, listen(Some(ServerTls::new(config))).await);
         let tls = authority.tls().alpn(&["h2"]);
         Self { api, upstream, plain, secure, tls, allowed: VecDeque::new(), _trigger: trigger, _folder: folder }
     }

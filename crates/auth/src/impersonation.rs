@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderName, HeaderValue, header};
 use kube_api::Route;
 use observe::Metrics;
-use request::{CanonicalRequest, Decision, Gate, Grant, Peer, Reads, Reason, Refusal, User};
+use request::{CanonicalRequest, Decision, Form, Gate, Grant, Peer, Reads, Reason, Refusal, User};
 use tokio::time::Instant;
 
 use crate::{
@@ -120,7 +120,7 @@ impl Gate for ImpersonationGate {
         &self.0.reads
     }
 
-    async fn decide(&self, request: &CanonicalRequest, _: &Peer) -> Decision {
+    async fn decide(&self, request: &CanonicalRequest, _: &Peer, _: &mut impl Form) -> Decision {
         match self.admit(request).await {
             Ok(grant) => Decision::Allow(grant),
             Err(refusal) => Decision::Refuse(refusal),

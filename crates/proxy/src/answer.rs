@@ -19,7 +19,8 @@ pub enum ErrorForm {
 impl ErrorForm {
     /// What this client is to get: clients of Kubernetes' API that prefer protobuf read JSON too.
     pub(crate) fn of(self, request: &HeaderMap) -> Form {
-        let kinds = headers::list(request, &header::ACCEPT).map(|range| range.split(';').next().unwrap_or_default().trim());
+        let ranges = headers::list(request, &header::ACCEPT).filter_map(|range| std::str::from_utf8(range).ok());
+        let kinds = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
         let mut json =
             kinds.filter(|kind| ["application/json", "application/vnd.kubernetes.protobuf", "application/*", "*/*"].contains(kind));
         match self {

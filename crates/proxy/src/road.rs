@@ -89,7 +89,7 @@ struct Unanswered<'a>(Option<(&'a Metrics, SocketAddr)>);
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some((metrics, peer)) = self.0 {
-            observe::log_refusal(&Refusal::new(Reason::ClientLeft), peer);
+            observe::log_refusal(&Refusal::new(Reason::ClientLeft), peer, false);
             metrics.request(Reason::ClientLeft.row().status, Some(Reason::ClientLeft));
         }
     }
@@ -107,7 +107,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        DrainTrigger, Limits, Listener, ManagedHeaders, Server, bind,
+        DrainTrigger, Limits, Listener, ManagedHeaders, Server,
+        listen::bind,
         upstream::{Address, Speech, Upstream},
     };
 
@@ -133,7 +134,13 @@ mod tests {
             Address { host: "127.0.0.1".into(), port: 1, authority: "x".into(), base_path: String::new(), base_query: String::new() };
         let metrics = Metrics::new("test", "0");
         let upstream = Upstream::new(nowhere, Speech::default(), ManagedHeaders::default());
-        let road = Arc::new(Road { gate: Panics(Reads::default()), upstream, livez: None, metrics: Arc::clone(&metrics) });
+        let road = Arc::new(Road {
+            gate: Panics(Reads::default()),
+            upstream,
+            livez: None,
+            errors: ErrorForm::Text,
+            metrics: Arc::clone(&metrics),
+        });
         let socket = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let mut client = TcpStream::connect(socket.local_addr().expect("bound")).await.expect("connected");
         let (_trigger, drain) = DrainTrigger::new();
