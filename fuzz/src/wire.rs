@@ -2,7 +2,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use observe::Metrics;
 use proxy::{
-    DrainTrigger, ErrorForm, Http2, Limits, Listener, ManagedHeaders, Road, Server, ServerTls, server_config,
+    DrainTrigger, ErrorForm, Http2, Limits, Listener, ManagedHeaders, Places, Road, Server, ServerTls, server_config,
     upstream::{Address, Speech, Upstream},
 };
 use rustls::crypto::aws_lc_rs;
@@ -76,10 +76,11 @@ impl World {
         let metrics = Metrics::new("fuzz", "0");
         let (trigger, drain) = DrainTrigger::new();
         let server = Server {
-            limits: Limits { head_bytes: 65_536, handshake: LONGEST * 9, head: LONGEST * 9, idle: LONGEST * 9 },
+            limits: Limits { head_bytes: 65_536, handshake: LONGEST * 9, head: LONGEST * 9, idle: LONGEST * 9, write: LONGEST * 9 },
             http2: Some(Http2 { max_concurrent_streams: 100, max_size: 262_144 }),
             metrics: Arc::clone(&metrics),
             drain,
+            places: Places::new(1000),
         };
         let address = Address {
             host: upstream.address().ip().to_string(),

@@ -254,6 +254,8 @@ async fn descriptors_that_run_out_end_nothing() {
     proxy.line_with(&["W", "cannot be accepted", "Too many open files"]).await;
     // Who was there before is served from what is there already.
     assert_status(&open.send(&Request::get("/").bearer(ALICE)).await, 200);
+    // And whoever comes now, in the place of one who says nothing.
+    assert_status(&in_time("an answer", scene.get(&proxy, "/", ALICE)).await, 200);
     drop(many);
     assert_status(&scene.get(&proxy, "/other", ALICE).await, 200);
     assert!(proxy.is_running());

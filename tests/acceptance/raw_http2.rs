@@ -3,6 +3,7 @@
 use std::io;
 
 use testkit::{
+    frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, block, frame as frame_of},
     process::Proxy,
     upstream::Reply,
     wait::{Latch, in_time},
@@ -10,13 +11,6 @@ use testkit::{
 };
 
 use crate::scene::{ALICE, Scene};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// Name and value.
 type Field<'a> = (&'a str, &'a [u8]);
@@ -38,17 +32,7 @@ pub(crate) async fn connect(scene: &Scene, proxy: &Proxy) -> Wire {
 }
 
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
-}
-
-/// Fields without compression.
-fn block(fields: &[Field<'_>]) -> Vec<u8> {
-    let text = |bytes: &[u8]| {
-        assert!(bytes.len() < 127, "one byte is enough for the length");
-        [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
-    };
-    fields.iter().flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value)].concat()).collect()
+    frame_of(kind, flags, 1, payload)
 }
 
 /// Reads to the answer's head on stream 1, or to the end of it.

@@ -101,10 +101,11 @@ async fn quiet_streams_live_on_and_slow_clients_do_not() {
         Err(absent) => return skip(absent),
     };
     const SILENCE: Duration = Duration::from_secs(5);
-    const LIMITS: [&str; 5] = [
+    const LIMITS: [&str; 6] = [
         "--tls-handshake-timeout=1s",
         "--read-header-timeout=1s",
         "--read-body-timeout=1s",
+        "--write-timeout=1s",
         "--idle-timeout=1s",
         "--insecure-listen-address=127.0.0.1:0",
     ];

@@ -46,6 +46,7 @@ const OWN_FLAGS: &[&str] = &[
     "idle-timeout",
     "livez-path",
     "log-format",
+    "max-connections",
     "max-header-bytes",
     "method",
     "oidc-system-authenticated",
@@ -63,6 +64,7 @@ const OWN_FLAGS: &[&str] = &[
     "token-auth-file",
     "trusted-proxies",
     "upstream-timeout",
+    "write-timeout",
 ];
 
 #[tokio::test]

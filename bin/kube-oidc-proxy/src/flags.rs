@@ -14,6 +14,7 @@ pub(crate) static PROGRAM: Program<Options> = Program {
             they are by impersonation.\n\nUsage:\n  kube-oidc-proxy [flags]\n",
     sections: &[section(PROXY), section(OIDC), section(SERVING), section(AUDIT), section(CLIENT), section(MISC)],
     flags: FLAGS,
+    defaults: table::defaults,
     letters: &[('P', "readiness-probe-port"), ('h', "help"), ('n', "namespace"), ('s', "server"), ('v', "v")],
     explain: |fault| fault.to_string(),
 };
@@ -54,7 +55,7 @@ mod tests {
             oidc_signing_algs: vec!["RS256".into(), "ES256".into()],
             oidc_required_claim: vec!["a=b,c".into()],
             verbosity: 4,
-            ..Options::default()
+            ..(PROGRAM.defaults)()
         };
         assert_eq!(line.options, expected);
     }

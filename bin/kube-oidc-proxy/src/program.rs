@@ -12,7 +12,7 @@ use kube_api::{Pem, Route};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
-    Drain, DrainTrigger, ErrorForm, Limits, Listener, ManagedHeaders, Probes, Road, Server, ServerTls, Serving, Signals, listen_on,
+    Drain, DrainTrigger, ErrorForm, Limits, Listener, ManagedHeaders, Places, Probes, Road, Server, ServerTls, Serving, Signals, listen_on,
     server_config,
     upstream::{Address, Speech, Upstream, client_config},
 };
@@ -23,6 +23,9 @@ use crate::{
     flags::{Options, PROGRAM},
     settings::{self, API_CA, API_PAIR, INTERVAL, SERVING_PAIR, Settings, Sources, TOKEN_TTL},
 };
+
+/// Connections of clients at a time: each watch may have one.
+const CONNECTIONS: usize = 10_000;
 
 /// Runs until a signal ends it well, or says all that is wrong.
 pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
@@ -197,7 +200,7 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
         (secure, probes) => return Err([secure.err(), probes.err()].into_iter().flatten().collect()),
     };
     let limits: Limits = settings.limits;
-    let server = Server { limits, http2: settings.http2, metrics: Arc::clone(metrics), drain };
+    let server = Server { limits, http2: settings.http2, metrics: Arc::clone(metrics), drain, places: Places::new(CONNECTIONS) };
     Ok(Serving { server, road: vec![secure], endpoints: vec![probes] })
 }
 

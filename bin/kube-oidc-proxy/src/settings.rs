@@ -22,8 +22,13 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) const TOKEN_TTL: Duration = Duration::from_secs(120);
 
 /// What a client may cost, as in the Go program where that has a bound.
-const LIMITS: Limits =
-    Limits { head_bytes: 1 << 20, handshake: Duration::from_secs(10), head: Duration::from_secs(32), idle: Duration::from_secs(90) };
+const LIMITS: Limits = Limits {
+    head_bytes: 1 << 20,
+    handshake: Duration::from_secs(10),
+    head: Duration::from_secs(32),
+    idle: Duration::from_secs(90),
+    write: Duration::from_secs(60),
+};
 
 /// What the program does, finished but for what files say.
 #[derive(Debug)]
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
 
     fn minimal() -> Options {
-        Options { oidc_issuer_url: "https://issuer.test".into(), oidc_client_id: "client".into(), ..Options::default() }
+        Options { oidc_issuer_url: "https://issuer.test".into(), oidc_client_id: "client".into(), ..(crate::flags::PROGRAM.defaults)() }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod foreign;
 mod table;
 
-use command::{Program, Version};
+use command::{Program, Section, Version};
 use go_compat::GoDuration;
 
 use self::table::FLAGS;
@@ -16,20 +16,21 @@ pub(crate) static PROGRAM: Program<Options> = Program {
             kube-rbac-proxy check [flags]      say what is wrong with these flags and their files, and what is unwise\n  \
             kube-rbac-proxy explain [flags]    say what would become of a request, and why\n",
     sections: &[
-        Section::Serving.shown(),
-        Section::Upstream.shown(),
-        Section::Authentication.shown(),
-        Section::Authorization.shown(),
-        Section::Identity.shown(),
-        Section::Kubernetes.shown(),
-        Section::Limits.shown(),
-        Section::Oidc.shown(),
-        Section::Global.shown(),
-        Section::Explain.shown(),
-        Section::Check.shown(),
-        Section::Ignored.shown(),
+        section(table::SERVING, None),
+        section(table::UPSTREAM, None),
+        section(table::AUTHENTICATION, None),
+        section(table::AUTHORIZATION, None),
+        section(table::IDENTITY, None),
+        section(table::KUBERNETES, None),
+        section(table::LIMITS, None),
+        section(table::OIDC, None),
+        section(table::GLOBAL, None),
+        section(table::EXPLAIN, Some(EXPLAIN)),
+        section(table::CHECK, Some(CHECK)),
+        section(table::IGNORED, None),
     ],
     flags: FLAGS,
+    defaults: table::defaults,
     letters: &[('h', "help"), ('o', "output"), ('v', "v")],
     explain: foreign::explain,
 };
@@ -39,53 +40,12 @@ pub(crate) const EXPLAIN: &str = "explain";
 /// Says what is wrong and what is unwise.
 pub(crate) const CHECK: &str = "check";
 
-/// Where `--help` shows a flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Section {
-    Serving,
-    Limits,
-    Upstream,
-    Authentication,
-    Authorization,
-    Kubernetes,
-    Identity,
-    Oidc,
-    Global,
-    Explain,
-    Check,
-    Ignored,
-}
-
-impl Section {
-    const fn shown(self) -> command::Section {
-        let command = match self {
-            Self::Explain => Some(EXPLAIN),
-            Self::Check => Some(CHECK),
-            _ => None,
-        };
-        command::Section { title: self.title(), command }
-    }
-
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Serving => "Serving",
-            Self::Limits => "Limit",
-            Self::Upstream => "Upstream",
-            Self::Authentication => "Authentication",
-            Self::Authorization => "Authorization",
-            Self::Kubernetes => "Kubernetes API",
-            Self::Identity => "Identity header",
-            Self::Oidc => "OIDC",
-            Self::Global => "Global",
-            Self::Explain => "Explain",
-            Self::Check => "Check",
-            Self::Ignored => "Ignored logging",
-        }
-    }
+const fn section(title: &'static str, command: Option<&'static str>) -> Section {
+    Section { title, command }
 }
 
 /// What the command line says, each value of its flag's type and none checked against another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Options {
     pub(crate) secure_listen_address: String,
     pub(crate) insecure_listen_address: String,
@@ -104,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) tls_handshake_timeout: GoDuration,
     pub(crate) read_header_timeout: GoDuration,
     pub(crate) read_body_timeout: GoDuration,
+    pub(crate) write_timeout: GoDuration,
+    pub(crate) max_connections: u32,
     pub(crate) idle_timeout: GoDuration,
     pub(crate) shutdown_grace: GoDuration,
     pub(crate) upstream: String,
@@ -156,7 +118,7 @@ pub(crate) struct Options {
 }
 
 /// What `explain` is asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExplainOptions {
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
@@ -203,7 +165,7 @@ mod tests {
             kube_api_qps: 1.5,
             tls_reload_interval: GoDuration::from_secs(90),
             verbosity: 4,
-            ..Options::default()
+            ..(PROGRAM.defaults)()
         };
         assert_eq!(line.options, expected);
     }

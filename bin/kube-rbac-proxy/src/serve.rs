@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use observe::Metrics;
-use proxy::{Drain, Listener, Server, ServerTls, Serving, listen_on, server_config};
+use proxy::{Drain, Listener, Places, Server, ServerTls, Serving, listen_on, server_config};
 
 use crate::{
     files::Files,
@@ -35,5 +35,7 @@ pub(crate) async fn bind(settings: &Settings, files: &Files, drain: Drain, metri
         return Err(errors);
     }
     let (endpoints, road) = bound.into_iter().partition(|listener| listener.name == ENDPOINTS);
-    Ok(Serving { server: Server { limits: settings.limits, http2: settings.http2, metrics: Arc::clone(metrics), drain }, road, endpoints })
+    let places = Places::new(settings.max_connections);
+    let server = Server { limits: settings.limits, http2: settings.http2, metrics: Arc::clone(metrics), drain, places };
+    Ok(Serving { server, road, endpoints })
 }

@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsSettings,
     pub(crate) http2: Option<Http2>,
     pub(crate) limits: Limits,
+    pub(crate) max_connections: usize,
     pub(crate) grace: Duration,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) deciding: Deciding,
@@ -135,10 +136,22 @@ fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Optio
     let tls = tls_settings(&options.tls_min_version, &options.tls_cipher_suites, &options.tls_curve_preferences, findings);
     let http2 = http2(options, findings);
     let limits = limits(options, findings);
+    let max_connections = options.max_connections as usize;
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
     let upstream = upstream::read(options, findings);
     let identity = identity(options, findings);
-    Some(Settings { listeners, reload_interval, tls, http2, limits, grace, upstream: upstream?, deciding, identity: identity? })
+    Some(Settings {
+        listeners,
+        reload_interval,
+        tls,
+        http2,
+        limits,
+        max_connections,
+        grace,
+        upstream: upstream?,
+        deciding,
+        identity: identity?,
+    })
 }
 
 fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
@@ -224,6 +237,9 @@ fn limits(options: &Options, findings: &mut Findings) -> Limits {
         let (least, most) = HEAD_BYTES.into_inner();
         findings.error(format!("--max-header-bytes: {}: it must be from {least} to {most}", options.max_header_bytes));
     }
+    if options.max_connections == 0 {
+        findings.error("--max-connections: 0 would serve nobody");
+    }
     let mut bound = |flag: &str, value| {
         let time = time(flag, value, findings);
         if time.is_zero() {
@@ -235,6 +251,7 @@ fn limits(options: &Options, findings: &mut Findings) -> Limits {
         handshake: bound("tls-handshake-timeout", options.tls_handshake_timeout),
         head: bound("read-header-timeout", options.read_header_timeout),
         idle: bound("idle-timeout", options.idle_timeout),
+        write: bound("write-timeout", options.write_timeout),
         head_bytes: options.max_header_bytes as usize,
     }
 }
@@ -285,7 +302,7 @@ mod tests {
     use super::*;
 
     fn minimal() -> Options {
-        Options { secure_listen_address: ":8443".into(), upstream: "http://127.0.0.1:8081/".into(), ..Options::default() }
+        Options { secure_listen_address: ":8443".into(), upstream: "http://127.0.0.1:8081/".into(), ..(crate::flags::PROGRAM.defaults)() }
     }
 
     #[test]
@@ -305,7 +322,7 @@ mod tests {
             max_header_bytes: 1,
             auth_header_user_field_name: "a b".into(),
             auth_header_groups_field_name: "Host".into(),
-            ..Options::default()
+            ..(crate::flags::PROGRAM.defaults)()
         };
         let Checked { settings, errors, .. } = check(&options);
         assert!(settings.is_none());

@@ -3,9 +3,10 @@ use go_compat::{
 };
 
 /// What `--version` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// Not asked for.
+    #[default]
     Run,
     /// The version's number.
     Plain,

@@ -12,6 +12,8 @@ pub struct Program<O: 'static> {
     pub sections: &'static [Section],
     /// Every flag.
     pub flags: &'static [Flag<O>],
+    /// What holds without a flag.
+    pub defaults: fn() -> O,
     /// Letters that stand for flags.
     pub letters: &'static [(char, &'static str)],
     /// What is said of an argument that makes no sense.
@@ -52,7 +54,7 @@ pub enum Standing {
     Refused,
 }
 
-impl<O: Clone + Default> Program<O> {
+impl<O: Clone> Program<O> {
     /// Each obeyed flag of serving with its value, in klog's words for the start of a Kubernetes program.
     pub fn lines(&self, options: &O) -> impl Iterator<Item = String> {
         let of_serving = |flag: &&Flag<O>| self.command_of(flag).is_none() && flag.name != "help";

@@ -15,7 +15,7 @@ pub struct CommandLine<O> {
     pub errors: Vec<String>,
 }
 
-impl<O: Clone + Default> Program<O> {
+impl<O: Clone> Program<O> {
     /// Reads the arguments that follow the program's name.
     pub fn read(&self, mut arguments: Vec<String>) -> CommandLine<O> {
         let mut commands = self.sections.iter().filter_map(|section| section.command);
@@ -28,7 +28,7 @@ impl<O: Clone + Default> Program<O> {
         errors.extend(positional.iter().map(|argument| {
             format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", quote(argument))
         }));
-        let mut line = CommandLine { command, options: O::default(), ignored: Vec::new(), errors };
+        let mut line = CommandLine { command, options: (self.defaults)(), ignored: Vec::new(), errors };
         for given in flags {
             if let Some(flag) = self.flags.iter().find(|flag| flag.name == given.name) {
                 self.take(&mut line, flag, &given.value);

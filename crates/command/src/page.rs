@@ -3,11 +3,11 @@ use crate::{Flag, Program, Standing};
 const WIDTH: usize = 100;
 const INDENT: &str = "                ";
 
-impl<O: Clone + Default> Program<O> {
+impl<O: Clone> Program<O> {
     /// What `--help` prints.
     pub fn help(&self) -> String {
         let mut text = self.about.to_owned();
-        let defaults = O::default();
+        let defaults = (self.defaults)();
         for (title, flags) in self.by_section() {
             text.push_str(&format!("\n{title} flags:\n\n"));
             for flag in flags {
@@ -21,7 +21,7 @@ impl<O: Clone + Default> Program<O> {
     /// The tables of the program's page in the docs.
     pub fn page(&self) -> String {
         let mut page = String::new();
-        let defaults = O::default();
+        let defaults = (self.defaults)();
         for (title, flags) in self.by_section() {
             page.push_str(&format!("\n## {title} flags\n\n| flag | type | default | standing | meaning |\n|---|---|---|---|---|\n"));
             for flag in flags {

@@ -1,4 +1,4 @@
-use std::{io, sync::Arc};
+use std::{io, panic, sync::Arc};
 
 use jiff::Timestamp;
 use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
@@ -43,7 +43,7 @@ pub struct LogGuard(Sink);
 ///
 /// The log's thread cannot be started, or a log was started before.
 pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard> {
-    let sink = Sink::open(metrics)?;
+    let sink = Sink::open(Arc::clone(&metrics))?;
     let level = match settings.verbosity {
         0..=1 => LevelFilter::INFO,
         2..=4 => LevelFilter::DEBUG,
@@ -51,9 +51,11 @@ pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard
     };
     let subscriber = tracing_subscriber::registry().with(Log { level, format: settings.format, sink: sink.clone() });
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    // Its words may hold anything, and the way that they would take may be blocked.
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(place = panic.location().map(tracing::field::display), "A fault of this program");
+    panic::set_hook(Box::new(move |defect| {
+        metrics.panicked();
+        let place = defect.location().map(ToString::to_string).unwrap_or_default();
+        // Without its message, which may hold what a client sent.
+        tracing::error!(place, "A defect of this program ended a task of it; please report it");
     }));
     Ok(LogGuard(sink))
 }
@@ -77,6 +79,8 @@ impl Log {
             true => *metadata.level() <= self.level,
             // It logs each failed call, which the room that called it says in better words.
             false if room == "kube_client" => false,
+            // It warns of what a client sent, once for each frame.
+            false if room == "h2" => false,
             false => *metadata.level() <= Level::WARN,
         }
     }

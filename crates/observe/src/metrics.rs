@@ -28,7 +28,9 @@ pub struct Metrics {
     issuer_askings: Family<ResultLabels, Counter>,
     certificates: Family<SubjectLabels, Gauge>,
     connections: Family<ListenerLabels, Gauge>,
+    connections_cut: Family<LimitLabels, Counter>,
     log_lines_dropped: Counter,
+    panics: Counter,
 }
 
 /// One open connection; counted until it is dropped.
@@ -94,6 +96,11 @@ struct ListenerLabels {
     listener: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 impl Metrics {
     /// The media type of [`Metrics::encode`].
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -112,7 +119,9 @@ impl Metrics {
             issuer_askings: Family::default(),
             certificates: Family::default(),
             connections: Family::default(),
+            connections_cut: Family::default(),
             log_lines_dropped: Counter::default(),
+            panics: Counter::default(),
         };
         metrics.register(version);
         Arc::new(metrics)
@@ -181,9 +190,19 @@ impl Metrics {
         OpenConnection(gauge)
     }
 
+    /// A client's connection, or its stream, was ended here by a limit: the flag's name.
+    pub fn connection_cut(&self, limit: &'static str) {
+        self.connections_cut.get_or_create(&LimitLabels { limit }).inc();
+    }
+
     /// A log line was given up.
     pub fn log_line_dropped(&self) {
         self.log_lines_dropped.inc();
+    }
+
+    /// A defect ended a task.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
     fn register(&mut self, version: &str) {
@@ -217,7 +236,9 @@ impl Metrics {
             self.certificates.clone(),
         );
         registry.register("connections", "Open client connections", self.connections.clone());
+        registry.register("connections_cut", "Client connections ended by the limit of this flag", self.connections_cut.clone());
         registry.register("log_lines_dropped", "Log lines given up because nobody reads standard error", self.log_lines_dropped.clone());
+        registry.register("panics", "Tasks, of a connection or a request, that a defect of the program ended", self.panics.clone());
     }
 }
 

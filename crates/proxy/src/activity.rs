@@ -6,7 +6,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::{Duration, Instant};
 
-use crate::Limits;
+use crate::{Limits, places::Place, unfinished::UnfinishedHead};
 
 /// How long a connection may still send a request once the drain has begun: its first, or one that crossed the goodbye.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
@@ -15,6 +15,7 @@ pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Activity {
     protocol: Protocol,
+    place: Arc<Place>,
     state: Mutex<State>,
     /// The connection's task, to be told that a request ended on another task.
     connection: AtomicWaker,
@@ -22,7 +23,9 @@ pub(crate) struct Activity {
 
 /// One request in flight; while there is one the connection has no deadline.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
+pub(crate) struct InFlight {
+    activity: Arc<Activity>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -39,69 +42,80 @@ pub(crate) enum TooLong {
     Idle,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum State {
+#[derive(Debug)]
+struct State {
+    /// Since when the client owes the rest of a head, or a first one. In HTTP/2 there may be requests meanwhile.
+    head: Option<Instant>,
     /// Nothing was received.
-    Fresh {
-        since: Instant,
-    },
-    /// Part of a head was received.
-    Head {
-        since: Instant,
-    },
-    /// A request was served, the next has not begun.
-    Idle {
-        since: Instant,
-    },
-    Busy {
-        requests: usize,
-    },
+    fresh: bool,
+    requests: usize,
+    /// Since when there is no request.
+    idle: Instant,
+    unfinished: UnfinishedHead,
 }
 
 impl Activity {
     /// A connection that nothing was received on since this moment.
-    pub(crate) fn new(protocol: Protocol, since: Instant) -> Arc<Self> {
-        Arc::new(Self { protocol, state: Mutex::new(State::Fresh { since }), connection: AtomicWaker::new() })
+    pub(crate) fn new(protocol: Protocol, since: Instant, place: Arc<Place>) -> Arc<Self> {
+        let state = State { head: Some(since), fresh: true, requests: 0, idle: since, unfinished: UnfinishedHead::new() };
+        Arc::new(Self { protocol, place, state: Mutex::new(state), connection: AtomicWaker::new() })
     }
 
     /// Bytes came from the client.
-    pub(crate) fn received(&self) {
+    pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = self.state();
-        *state = match (*state, self.protocol) {
-            // A slow head gains no time by a first byte.
-            (State::Fresh { since }, Protocol::Http1) => State::Head { since },
-            (State::Idle { .. }, Protocol::Http1) => State::Head { since: Instant::now() },
+        state.fresh = false;
+        let owes = match self.protocol {
+            // Whatever comes during a request may be its body.
+            Protocol::Http1 => state.requests == 0,
             // Between requests HTTP/2 has frames of its own; only a stream ends idleness.
-            (State::Fresh { .. }, Protocol::Http2) => State::Idle { since: Instant::now() },
-            (state, _) => state,
+            Protocol::Http2 => state.unfinished.follow(bytes),
         };
+        if owes {
+            // A slow head gains no time by its later bytes.
+            state.head.get_or_insert_with(Instant::now);
+            self.place.head_grows(bytes.len());
+        } else if state.head.take().is_some() {
+            state.idle = Instant::now();
+            self.place.head_ends();
+        }
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let mut state = self.state();
-        *state = match *state {
-            State::Busy { requests } => State::Busy { requests: requests + 1 },
-            _ => State::Busy { requests: 1 },
-        };
-        InFlight(Arc::clone(self))
+        if state.requests == 0 {
+            self.place.is_busy();
+        }
+        state.requests += 1;
+        if self.protocol == Protocol::Http1 {
+            state.head = None;
+            self.place.head_ends();
+        }
+        InFlight { activity: Arc::clone(self) }
+    }
+
+    /// The upstream answered a request.
+    pub(crate) fn is_known(&self) {
+        self.place.is_known();
     }
 
     /// Until when the client may stay as it is, and what it is too slow at then.
     pub(crate) fn deadline(&self, limits: &Limits, draining_since: Option<Instant>) -> Option<(Instant, TooLong)> {
-        match (*self.state(), draining_since) {
-            (State::Fresh { since }, Some(drain)) => Some(((since + limits.head).min(drain + LAST_CALL), TooLong::Head)),
-            (State::Fresh { since } | State::Head { since }, _) => Some((since + limits.head, TooLong::Head)),
+        let state = self.state();
+        match (state.head, draining_since) {
+            (Some(since), Some(drain)) if state.fresh => Some(((since + limits.head).min(drain + LAST_CALL), TooLong::Head)),
+            (Some(since), _) => Some((since + limits.head, TooLong::Head)),
+            (None, _) if state.requests > 0 => None,
             // A client that does not answer the goodbye must not hold up the end.
-            (State::Idle { since }, Some(drain)) => Some(((since + limits.idle).min(since.max(drain) + LAST_CALL), TooLong::Idle)),
-            (State::Idle { since }, None) => Some((since + limits.idle, TooLong::Idle)),
-            (State::Busy { .. }, _) => None,
+            (None, Some(drain)) => Some(((state.idle + limits.idle).min(state.idle.max(drain) + LAST_CALL), TooLong::Idle)),
+            (None, None) => Some((state.idle + limits.idle, TooLong::Idle)),
         }
     }
 
     /// Whether the connection can be told to end without a loss. HTTP/1 has no word for it but an answer's: a request on its way
     /// to a connection that is quiet would meet a closed one.
     pub(crate) fn may_be_finished(&self) -> bool {
-        self.protocol == Protocol::Http2 || matches!(*self.state(), State::Busy { .. })
+        self.protocol == Protocol::Http2 || self.state().requests > 0
     }
 
     /// Wakes the connection's task when its deadline may have changed.
@@ -116,22 +130,40 @@ impl Activity {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        *state = match *state {
-            State::Busy { requests } if requests > 1 => State::Busy { requests: requests - 1 },
-            _ => State::Idle { since: Instant::now() },
-        };
+        let mut state = self.activity.state();
+        state.requests -= 1;
+        if state.requests > 0 {
+            return;
+        }
+        state.idle = Instant::now();
+        self.activity.place.is_idle();
         drop(state);
-        self.0.connection.wake();
+        self.activity.connection.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Places, preface::PREFACE};
 
-    const LIMITS: Limits =
-        Limits { head_bytes: 65536, handshake: Duration::from_secs(10), head: Duration::from_secs(10), idle: Duration::from_secs(90) };
+    const LIMITS: Limits = Limits {
+        head_bytes: 65536,
+        handshake: Duration::from_secs(10),
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(90),
+        write: Duration::from_secs(60),
+    };
+
+    fn open(protocol: Protocol) -> Arc<Activity> {
+        let place = Places::new(1).take().0.expect("a place");
+        let activity = Activity::new(protocol, Instant::now(), Arc::new(place));
+        if protocol == Protocol::Http2 {
+            activity.received(PREFACE);
+            activity.received(b"\0\0\0\x04\0\0\0\0\0");
+        }
+        activity
+    }
 
     fn remaining(activity: &Activity) -> Option<(Duration, TooLong)> {
         activity.deadline(&LIMITS, None).map(|(at, what)| (at - Instant::now(), what))
@@ -139,19 +171,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_must_be_complete_in_time_however_its_bytes_drip() {
-        let activity = Activity::new(Protocol::Http1, Instant::now());
+        let activity = open(Protocol::Http1);
         tokio::time::advance(Duration::from_secs(4)).await;
-        activity.received();
+        activity.received(b"x");
         assert_eq!(remaining(&activity), Some((Duration::from_secs(6), TooLong::Head)));
         tokio::time::advance(Duration::from_secs(5)).await;
-        activity.received();
+        activity.received(b"x");
         assert_eq!(remaining(&activity), Some((Duration::from_secs(1), TooLong::Head)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_has_no_deadline_and_idleness_begins_after_the_last() {
-        let activity = Activity::new(Protocol::Http2, Instant::now());
-        activity.received();
+        let activity = open(Protocol::Http2);
         let (first, second) = (activity.begin(), activity.begin());
         drop(first);
         assert_eq!(remaining(&activity), None);
@@ -162,23 +193,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_next_head_on_a_kept_connection_has_its_own_deadline() {
-        let activity = Activity::new(Protocol::Http1, Instant::now());
+        let activity = open(Protocol::Http1);
         drop(activity.begin());
         tokio::time::advance(Duration::from_secs(89)).await;
-        activity.received();
+        activity.received(b"x");
         assert_eq!(remaining(&activity), Some((Duration::from_secs(10), TooLong::Head)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_sent_nothing_does_not_hold_up_the_drain() {
-        let activity = Activity::new(Protocol::Http1, Instant::now());
+        let activity = open(Protocol::Http1);
         let drain = Instant::now();
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Head)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_does_not_hold_up_the_drain() {
-        let activity = Activity::new(Protocol::Http2, Instant::now());
+        let activity = open(Protocol::Http2);
         drop(activity.begin());
         let drain = Instant::now() + Duration::from_secs(7);
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((drain + LAST_CALL, TooLong::Idle)));
@@ -186,5 +217,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(67)).await;
         drop(activity.begin());
         assert_eq!(activity.deadline(&LIMITS, Some(drain)), Some((late + LAST_CALL, TooLong::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_head_has_its_deadline_beside_other_requests() {
+        let activity = open(Protocol::Http2);
+        let other = activity.begin();
+        activity.received(b"\0\0\x05\x01\x04\0\0\0\x03ab");
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(remaining(&activity), Some((Duration::from_secs(6), TooLong::Head)));
+        activity.received(b"cde");
+        assert_eq!(remaining(&activity), None);
+        drop(other);
     }
 }

@@ -9,6 +9,7 @@ use http_body_util::Full;
 
 use crate::{
     activity::InFlight,
+    taking::Taking,
     upstream::{BodyError, UpstreamBody},
 };
 
@@ -20,6 +21,7 @@ pub struct Body {
     is_bare: bool,
     /// The request is in flight until its response's body is gone.
     in_flight: Option<InFlight>,
+    taking: Taking,
 }
 
 #[derive(Debug)]
@@ -31,11 +33,11 @@ enum Source {
 impl Body {
     /// A body of the program's own.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(Full::new(bytes.into())), is_bare: false, in_flight: None }
+        Self { source: Source::Whole(Full::new(bytes.into())), is_bare: false, in_flight: None, taking: Taking::default() }
     }
 
     pub(crate) fn upstream(body: UpstreamBody) -> Self {
-        Self { source: Source::Upstream(body), is_bare: false, in_flight: None }
+        Self { source: Source::Upstream(body), is_bare: false, in_flight: None, taking: Taking::default() }
     }
 
     /// How long a body of the program's own is.
@@ -46,13 +48,19 @@ impl Body {
         }
     }
 
+    /// Whether it is the upstream's.
+    pub(crate) fn is_upstreams(&self) -> bool {
+        matches!(self.source, Source::Upstream(_))
+    }
+
     pub(crate) fn bare(mut self) -> Self {
         self.is_bare = true;
         self
     }
 
-    pub(crate) fn hold(mut self, in_flight: InFlight) -> Self {
+    pub(crate) fn hold(mut self, in_flight: InFlight, taking: Taking) -> Self {
         self.in_flight = Some(in_flight);
+        self.taking = taking;
         self
     }
 }
@@ -65,10 +73,13 @@ impl http_body::Body for Body {
         if self.is_bare {
             return Poll::Ready(None);
         }
-        match &mut self.source {
+        let polled = match &mut self.source {
             Source::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
-        }
+        };
+        // The library asks for the next piece when the client has room for it.
+        self.taking.waits(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -84,5 +95,11 @@ impl http_body::Body for Body {
             Source::Whole(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
         }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.taking.waits(false);
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use observe::Metrics;
 use request::{Peer, Reason};
 use rustls_pki_types::CertificateDer;
 use tokio::{
@@ -23,8 +24,10 @@ use crate::{
     activity::{Activity, Protocol, TooLong},
     heads::Heads,
     interim::Interim,
+    places::Place,
     preface::{self, Opened},
     road::MAX_FIELDS,
+    taking::{Streams, Taking},
     tunnel::{Switch, Tunnel},
     wire::Wire,
 };
@@ -39,16 +42,23 @@ const BUFFER: usize = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves one client connection to its end.
-pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, address: SocketAddr, tls: Option<&ServerTls>, handler: Arc<H>) {
+pub(crate) async fn serve<H: Handler>(
+    server: &Server,
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<&ServerTls>,
+    handler: Arc<H>,
+    place: Arc<Place>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(peer = %address, %error, "TCP_NODELAY cannot be set");
     }
     let Some(tls) = tls else {
         let peer = Peer { address, chain: Arc::default(), secure: false };
-        let Some(settings) = &server.http2 else { return http1(server, Opened::new(stream), peer, handler).await };
+        let Some(settings) = &server.http2 else { return http1(server, Opened::new(stream), peer, handler, place).await };
         return match preface::tell(server, stream).await {
-            Ok((Protocol::Http2, opened)) => http2(server, settings, opened, peer, handler).await,
-            Ok((Protocol::Http1, opened)) => http1(server, opened, peer, handler).await,
+            Ok((Protocol::Http2, opened)) => http2(server, settings, opened, peer, handler, place).await,
+            Ok((Protocol::Http1, opened)) => http1(server, opened, peer, handler, place).await,
             Err(error) => tracing::debug!(peer = %address, %error, "Connection broke"),
         };
     };
@@ -57,24 +67,28 @@ pub(crate) async fn serve<H: Handler>(server: &Server, stream: TcpStream, addres
         Ok(Ok(stream)) => stream,
         // Health checks of load balancers do this all day.
         Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(peer = %address, "TLS handshake took too long"),
+        Err(_) => {
+            server.metrics.connection_cut("tls-handshake-timeout");
+            return tracing::debug!(peer = %address, "TLS handshake took too long");
+        }
     };
     let (_, session) = stream.get_ref();
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
     let peer = Peer { address, chain: chain.into(), secure: true };
     match (session.alpn_protocol(), &server.http2) {
-        (Some(b"h2"), Some(settings)) => http2(server, settings, Opened::new(stream), peer, handler).await,
-        _ => http1(server, Opened::new(stream), peer, handler).await,
+        (Some(b"h2"), Some(settings)) => http2(server, settings, Opened::new(stream), peer, handler, place).await,
+        _ => http1(server, Opened::new(stream), peer, handler, place).await,
     }
 }
 
-async fn http1<S, H>(server: &Server, opened: Opened<S>, peer: Peer, handler: Arc<H>)
+async fn http1<S, H>(server: &Server, opened: Opened<S>, peer: Peer, handler: Arc<H>, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let activity = Activity::new(Protocol::Http1, opened.since);
+    let activity = Activity::new(Protocol::Http1, opened.since, place);
+    let taking = Taking::default();
     let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -89,33 +103,39 @@ where
     let service = service_fn(|mut request: Request<Incoming>| {
         let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
         let client = hyper::upgrade::on(&mut request);
-        let responding = respond(request, Client { peer: peer.clone(), interim }, Arc::clone(&handler), Arc::clone(&activity));
-        let switch = switch.clone();
+        let client_of = Client { peer: peer.clone(), interim };
+        let responding = respond(request, client_of, Arc::clone(&handler), Arc::clone(&activity), taking.clone());
+        let (switch, activity) = (switch.clone(), Arc::clone(&activity));
         async move {
             let mut response = responding.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response)));
+                switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response), activity.begin()));
             } else if server.drain.since().is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
         }
     });
-    drive(server, builder.serve_connection(io, service).with_upgrades(), &activity, address).await;
+    tokio::select! {
+        () = drive(server, builder.serve_connection(io, service).with_upgrades(), &activity, address) => {}
+        () = taking.ended(server.limits.write) => return taken_too_slowly(&server.metrics, address),
+    }
     // Still the connection's task: counted as open, and ended with the drain.
     if let Some(tunnel) = switch.take() {
         tunnel.run(address).await;
     }
 }
 
-async fn http2<S, H>(server: &Server, settings: &Http2, opened: Opened<S>, peer: Peer, handler: Arc<H>)
+async fn http2<S, H>(server: &Server, settings: &Http2, opened: Opened<S>, peer: Peer, handler: Arc<H>, place: Arc<Place>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let activity = Activity::new(Protocol::Http2, opened.since);
+    let activity = Activity::new(Protocol::Http2, opened.since, place);
+    let (address, metrics) = (peer.address, Arc::clone(&server.metrics));
+    let streams = Streams { patience: server.limits.write, ended: move || taken_too_slowly(&metrics, address) };
     let size = settings.max_size;
-    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
+    let mut builder = conn::http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_concurrent_streams)
@@ -124,11 +144,11 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW.max(size))
         .max_send_buf_size(BUFFER)
         .max_header_list_size(u32::try_from(server.limits.head_bytes).unwrap_or(u32::MAX));
-    let address = peer.address;
     let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Heads::none(), Interim::default()));
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        respond(request, Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted))
+        let (client, handler, counted) = (Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted));
+        async move { respond(request, client, handler, counted, Taking::of_this_stream()).await }
     });
     drive(server, builder.serve_connection(io, service), &activity, address).await;
 }
@@ -149,6 +169,7 @@ async fn respond<H: Handler>(
     client: Client,
     handler: Arc<H>,
     activity: Arc<Activity>,
+    taking: Taking,
 ) -> Result<Response<Body>, Infallible> {
     let in_flight = activity.begin();
     let interim = client.interim.clone();
@@ -157,12 +178,21 @@ async fn respond<H: Handler>(
     }
     // In HTTP/2 the library would send the body all the same, which breaks the stream.
     let is_bare = request.version() == Version::HTTP_2 && request.method() == Method::HEAD;
-    let response = handler.handle(request, client).await;
+    // In a box of its own: HTTP/1 keeps the room of a request's future for as long as its connection is idle.
+    let response = Box::pin(handler.handle(request, client)).await;
     if let Some(interim) = &interim {
         interim.close();
     }
     let response = if is_bare { bare(response) } else { response };
-    Ok(response.map(|body| body.hold(in_flight)))
+    if response.body().is_upstreams() {
+        activity.is_known();
+    }
+    Ok(response.map(|body| body.hold(in_flight, taking)))
+}
+
+fn taken_too_slowly(metrics: &Metrics, peer: SocketAddr) {
+    metrics.connection_cut("write-timeout");
+    tracing::debug!(%peer, "A client took nothing of an answer for too long");
 }
 
 /// Leaves the body out, and says how long it would be where the program made it.
@@ -190,11 +220,12 @@ where
     }
 }
 
-impl<S, H, F> Connection for conn::http2::Connection<TokioIo<Wire<S>>, H, TokioExecutor>
+impl<S, H, F, E> Connection for conn::http2::Connection<TokioIo<Wire<S>>, H, Streams<E>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+    E: Fn() + Clone + Send + 'static,
 {
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -244,6 +275,9 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
             if what == TooLong::Head || farewell_until.is_some() {
                 return Poll::Ready(End::TooLong(what));
             }
+            if draining_since.is_none() {
+                server.metrics.connection_cut("idle-timeout");
+            }
             farewell_until = Some(Instant::now() + FAREWELL);
             connection.as_mut().finish();
         }
@@ -252,7 +286,10 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
     match end {
         End::Closed(Ok(())) => {}
         End::Closed(Err(error)) => closed_by(server, &error, peer),
-        End::TooLong(TooLong::Head) => tracing::debug!(%peer, "A request's head took too long"),
+        End::TooLong(TooLong::Head) => {
+            server.metrics.connection_cut("read-header-timeout");
+            tracing::debug!(%peer, "A request's head took too long");
+        }
         End::TooLong(TooLong::Idle) => tracing::debug!(%peer, "An idle connection did not end when asked to"),
     }
 }

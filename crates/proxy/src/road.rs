@@ -7,7 +7,11 @@ use hyper::body::Incoming;
 use observe::Metrics;
 use request::{Attributes, CanonicalRequest, Gate, Permit, Reason, Refusal, admit};
 
-use crate::{Body, Client, ErrorForm, Handler, answer, endpoints::plain, upstream::Upstream};
+use crate::{
+    Body, Client, ErrorForm, Handler, answer,
+    endpoints::plain,
+    upstream::{Progress, Upstream},
+};
 
 /// How many header fields a request may have.
 pub(crate) const MAX_FIELDS: usize = 256;
@@ -28,13 +32,15 @@ pub struct Road<G> {
 }
 
 impl<G: Gate> Road<G> {
-    async fn walk(&self, request: Request<Incoming>, client: &Client) -> Result<Response<Body>, Refusal> {
+    /// `sending` is how far the body is, once there is one that somebody may read.
+    async fn walk(&self, request: Request<Incoming>, client: &Client, sending: &mut Option<Progress>) -> Result<Response<Body>, Refusal> {
         let (head, body) = request.into_parts();
         if head.headers.len() > MAX_FIELDS {
             return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
         }
         let gate = self.gate.today();
         let mut body = self.upstream.take(body, head.version);
+        *sending = Some(body.progress());
         let request = CanonicalRequest::new(head, gate.reads())?;
         if self.is_probe(&request) {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
@@ -61,9 +67,9 @@ fn sent(permit: &Permit) -> (String, Attributes) {
 impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         let form = self.errors.of(request.headers());
-        let ends = request.version() <= Version::HTTP_11 && !request.body().is_end_stream();
+        let (is_http1, has_body, mut sending) = (request.version() <= Version::HTTP_11, !request.body().is_end_stream(), None);
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
-        let walked = AssertUnwindSafe(self.walk(request, &client)).catch_unwind().await;
+        let walked = AssertUnwindSafe(self.walk(request, &client, &mut sending)).catch_unwind().await;
         unanswered.0 = None;
         match walked.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a panic, whose place the line before has"))) {
             Ok(response) => {
@@ -72,8 +78,8 @@ impl<G: Gate + 'static> Handler for Road<G> {
             }
             Err(refusal) => {
                 let mut response = answer::refuse(&refusal, client.peer.address, form);
-                // A body that nobody reads ends the connection, which the library does not say.
-                if ends {
+                // A body that nobody reads to its end ends the connection, which the library does not say.
+                if is_http1 && sending.map_or(has_body, |sending| sending.is_unread()) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 self.metrics.request(response.status(), Some(refusal.reason()));
@@ -145,8 +151,8 @@ mod tests {
         let mut client = TcpStream::connect(socket.local_addr().expect("bound")).await.expect("connected");
         let (_trigger, drain) = DrainTrigger::new();
         let long = Duration::from_secs(60);
-        let limits = Limits { head_bytes: 65_536, handshake: long, head: long, idle: long };
-        let server = Server { limits, http2: None, metrics: Arc::clone(&metrics), drain };
+        let limits = Limits { head_bytes: 65_536, handshake: long, head: long, idle: long, write: long };
+        let server = Server { limits, http2: None, metrics: Arc::clone(&metrics), drain, places: crate::Places::new(9) };
         tokio::spawn(server.serve(Listener { name: "insecure", socket, tls: None }, road));
         for _ in 0..2 {
             client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");

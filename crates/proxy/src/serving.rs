@@ -8,8 +8,10 @@ use futures_util::future::join_all;
 use go_compat::{ListenAddress, ListenHost};
 use tokio::net::TcpListener;
 
-use crate::{DrainTrigger, Handler, Listener, Server, listen};
+use crate::{DrainTrigger, Handler, Listener, Places, Server, listen};
 
+/// Connections to the endpoints, which nobody else can take away.
+const PROBES: usize = 100;
 /// For a probe that is being answered when everything else has ended.
 const LAST_PROBE: Duration = Duration::from_secs(1);
 
@@ -35,7 +37,7 @@ impl Serving {
         let Self { server, road, endpoints } = self;
         // Probes are answered to the end: whoever sends requests here learns from them that it is coming.
         let (ending, drain) = DrainTrigger::new();
-        let probes = Server { drain, ..server.clone() };
+        let probes = Server { drain, places: Places::new(PROBES), ..server.clone() };
         let road = road.into_iter().map(|listener| server.clone().serve(listener, Arc::clone(&road_handler)));
         let endpoints = endpoints.into_iter().map(|listener| probes.clone().serve(listener, Arc::clone(&endpoints_handler)));
         let road = async {

@@ -7,11 +7,15 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
+use crate::activity::InFlight;
+
 /// What a connection becomes once the upstream has switched protocols: bytes in both directions, and no more requests.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     client: OnUpgrade,
     upstream: OnUpgrade,
+    /// Its connection is not one that waits for a request.
+    _in_flight: InFlight,
 }
 
 /// Where a request leaves the tunnel for its connection, which runs it when HTTP is over. Empty on most connections.
@@ -29,8 +33,8 @@ impl Switch {
 }
 
 impl Tunnel {
-    pub(crate) fn new(client: OnUpgrade, upstream: OnUpgrade) -> Self {
-        Self { client, upstream }
+    pub(crate) fn new(client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) -> Self {
+        Self { client, upstream, _in_flight: in_flight }
     }
 
     /// Carries bytes until both ends have ended or one breaks. An end that only stops sending is told to the other. There is

@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         };
         let received = buffer.filled_mut().get_mut(before..).unwrap_or_default();
         if !received.is_empty() {
-            self.activity.received();
+            self.activity.received(received);
             if !self.heads.look(received) {
                 // The library is not to wait for the rest of it.
                 self.first = Bytes::from_static(b"\r\n\r\n");

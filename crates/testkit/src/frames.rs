@@ -11,12 +11,18 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 /// The end of a stream.
 pub const RST_STREAM: u8 = 3;
+/// What a stream depends on.
+pub const PRIORITY: u8 = 2;
 /// What an end asks of the other.
 pub const SETTINGS: u8 = 4;
 /// A question whether anybody is there.
 pub const PING: u8 = 6;
 /// The last stream that counts.
 pub const GOAWAY: u8 = 7;
+/// Leave to send more.
+pub const WINDOW_UPDATE: u8 = 8;
+/// More of a head.
+pub const CONTINUATION: u8 = 9;
 
 /// Nothing follows on the stream. Of SETTINGS and PING: an answer.
 pub const END_STREAM: u8 = 1;
@@ -28,7 +34,7 @@ pub const OK: &[u8] = &[0x88];
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The server's side of an HTTP/2 connection, frame by frame, for servers that no library makes.
+/// A side of an HTTP/2 connection, frame by frame, for servers and clients that no library makes.
 #[derive(Debug)]
 pub struct Frames {
     wire: Wire,
@@ -55,6 +61,18 @@ impl Frames {
         assert_eq!(preface, PREFACE, "this is not HTTP/2");
         frames.send(SETTINGS, 0, 0, [&[0, 3][..], &most.to_be_bytes()].concat()).await?;
         Ok(frames)
+    }
+
+    /// Greets a server with these settings.
+    pub async fn greet(mut wire: Wire, settings: &[(u16, u32)]) -> io::Result<Self> {
+        let settings: Vec<u8> = settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+        wire.send([PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).await?;
+        Ok(Self { wire })
+    }
+
+    /// What is below the frames.
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
     }
 
     /// The next frame. Settings and pings are answered meanwhile.
@@ -88,9 +106,7 @@ impl Frames {
 
     /// Sends a frame.
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> io::Result<()> {
-        let payload = payload.as_ref();
-        let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
-        self.wire.send([&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()).await
+        self.wire.send(frame(kind, flags, stream, payload)).await
     }
 
     /// Answers a stream with 200 and a body.
@@ -111,4 +127,20 @@ impl Frames {
         }
         Ok(bytes)
     }
+}
+
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Fields of a head, without compression; each shorter than 127 bytes.
+pub fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let text = |bytes: &[u8]| {
+        assert!(bytes.len() < 127, "one byte is enough for the length");
+        [&[u8::try_from(bytes.len()).expect("a byte")], bytes].concat()
+    };
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value)].concat()).collect()
 }

@@ -24,6 +24,8 @@ pub enum Part {
     OidcProvider,
     /// Servers and clients of gRPC and of WebSocket that are not ours.
     Peers,
+    /// Conformance tests of HTTP/2.
+    H2spec,
     /// Debian's `curl`.
     Curl,
     /// Debian's `prometheus`.
@@ -51,7 +53,7 @@ impl Part {
                 Some(assets) => self.in_assets(Path::new(&assets)),
                 None => self.built(),
             },
-            Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers => self.built(),
+            Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers | Self::H2spec => self.built(),
             Self::Curl | Self::Prometheus | Self::NodeExporter => self.installed(),
         }
     }
@@ -66,6 +68,7 @@ impl Part {
             Self::KubeRbacProxyGo => &["kube-rbac-proxy-go"],
             Self::OidcProvider => &["oidc-provider"],
             Self::Peers => &["peers"],
+            Self::H2spec => &["h2spec"],
             Self::Curl => &["curl"],
             Self::Prometheus => &["prometheus"],
             Self::NodeExporter => &["prometheus-node-exporter", "node_exporter"],

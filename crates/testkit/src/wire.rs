@@ -112,6 +112,11 @@ impl Wire {
         &self.stream
     }
 
+    /// [`Wire::stream`], to be changed.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
     /// Gives the stream away. Nothing may have been read ahead.
     pub fn into_stream(self) -> Stream {
         assert!(self.buffer.is_empty(), "bytes were read ahead");
@@ -273,6 +278,16 @@ impl Stream {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls),
         }
+    }
+
+    /// Begins to write with other keys, and asks the other side to do the same. TLS 1.3 alone has this.
+    pub fn update_keys(&mut self) {
+        let Self::Tls(tls) = self else { panic!("TLS") };
+        match tls.as_mut() {
+            TlsStream::Client(tls) => tls.get_mut().1.refresh_traffic_keys(),
+            TlsStream::Server(tls) => tls.get_mut().1.refresh_traffic_keys(),
+        }
+        .expect("TLS 1.3");
     }
 
     /// Makes the close a reset.

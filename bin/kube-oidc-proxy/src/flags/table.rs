@@ -7,7 +7,7 @@ use command::{
 use go_compat::GoDuration;
 
 /// What the command line says, each value of its flag's type and none checked against another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Options {
     pub(crate) inbound_impersonation: String,
     pub(crate) oidc_issuer_url: String,
@@ -47,46 +47,18 @@ pub(crate) struct Options {
     pub(crate) version: Version,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            inbound_impersonation: "deny".to_owned(),
-            oidc_issuer_url: String::new(),
-            oidc_client_id: String::new(),
-            oidc_ca_file: String::new(),
-            oidc_username_claim: "sub".to_owned(),
-            oidc_username_prefix: String::new(),
-            oidc_groups_claim: String::new(),
-            oidc_groups_prefix: String::new(),
-            bind_address: "0.0.0.0".to_owned(),
-            tls_cert_file: String::new(),
-            tls_private_key_file: String::new(),
-            tls_min_version: "VersionTLS12".to_owned(),
-            kubeconfig: String::new(),
-            server: String::new(),
-            certificate_authority: String::new(),
-            client_certificate: String::new(),
-            client_key: String::new(),
-            cluster: String::new(),
-            user: String::new(),
-            context: String::new(),
-            token: String::new(),
-            namespace: String::new(),
-            request_timeout: String::new(),
-            log_format: "text".to_owned(),
-            allow_reserved_groups: Vec::new(),
-            oidc_signing_algs: Vec::new(),
-            oidc_required_claim: Vec::new(),
-            tls_cipher_suites: Vec::new(),
-            readiness_probe_port: 8080,
-            secure_port: 6443,
-            http2_max_streams_per_connection: 0,
-            shutdown_grace: GoDuration::from_secs(60),
-            disable_http2_serving: false,
-            verbosity: 0,
-            help: false,
-            version: Version::Run,
-        }
+/// What holds without a flag.
+pub(super) fn defaults() -> Options {
+    Options {
+        inbound_impersonation: "deny".to_owned(),
+        oidc_username_claim: "sub".to_owned(),
+        bind_address: "0.0.0.0".to_owned(),
+        tls_min_version: "VersionTLS12".to_owned(),
+        log_format: "text".to_owned(),
+        readiness_probe_port: 8080,
+        secure_port: 6443,
+        shutdown_grace: GoDuration::from_secs(60),
+        ..Options::default()
     }
 }
 

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn with(change: impl FnOnce(&mut Options)) -> (Deciders, Findings) {
-        let mut options = Options::default();
+        let mut options = (crate::flags::PROGRAM.defaults)();
         change(&mut options);
         let mut findings = Findings::default();
         (read(&options, &mut findings), findings)

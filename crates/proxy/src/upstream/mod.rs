@@ -24,7 +24,8 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use upload::{FORMS_BYTES, Fault, Progress};
+pub(crate) use upload::Progress;
+use upload::{FORMS_BYTES, Fault};
 pub use upload::{Upload, UploadError};
 
 use crate::{Client, Forwarding, ManagedHeaders};

@@ -37,7 +37,7 @@ pub struct Upload {
 
 /// How far an [`Upload`] is, for whoever waits for its answer.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Source>>);
+pub(crate) struct Progress(Arc<Mutex<Source>>);
 
 /// Waits for the upstream's `100 Continue`, for a while.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Upload {
         self.source.source().patience = None;
     }
 
-    pub(super) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         self.source.clone()
     }
 
@@ -150,6 +150,15 @@ impl Progress {
     /// To be told when the upstream floods.
     pub(super) fn flooded(&self) -> Arc<Notify> {
         Arc::clone(&self.source().flooded)
+    }
+
+    /// The client has more to send, as far as is known.
+    pub(crate) fn is_unread(&self) -> bool {
+        match &self.source().body {
+            Some(Content::Streamed(body)) => !body.is_end_stream(),
+            Some(Content::Whole(_)) => false,
+            None => true,
+        }
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
