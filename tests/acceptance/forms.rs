@@ -76,7 +76,7 @@ async fn the_values_of_a_form_are_questions_too() {
             // Those of the query and the header first; what arrives is what was sent.
             let body = format!("query=up%7Bx%3D~%22.%2B%22%7D&n%61mespace={c}&namespace={a}&&x=%ff&namespace={d}");
             let target = format!("/api/v1/query?namespace={b}");
-            assert_status(&scene.connect(version, &proxy).await.send(&post(&target, &body).header("X-Tenant", &a)).await, 200);
+            assert_status(&client.send(&post(&target, &body).header("X-Tenant", &a)).await, 200);
             assert_eq!(asked(&scene), [&b, &a, &c, &d].map(|name| Value::from(name.as_str())), "{version:?} {flags:?}");
             let received = scene.upstream.last_request();
             assert_eq!((received.target(), received.body.content.as_slice()), (target.as_str(), body.as_bytes()));
@@ -101,22 +101,22 @@ async fn the_values_of_a_form_are_questions_too() {
                     let request = if kind == "none" { request } else { request.header(FORM.0, kind) };
                     // The client leaves it to the test to say where the body of these ends.
                     let request = if matches!(method, "DELETE" | "GET") { request.header("Content-Length", "20") } else { request };
-                    assert_status(&scene.connect(version, &proxy).await.send(&request).await, 403);
+                    assert_status(&client.send(&request).await, 403);
                 }
             }
-            assert_status(&scene.connect(version, &proxy).await.send(&post(&target, "namespace=")).await, 403);
+            assert_status(&client.send(&post(&target, "namespace=")).await, 403);
 
             // In the form alone it is none, as in Go, and nobody waits for the form.
-            let alone = scene.connect(version, &proxy).await.send(&post("/api/v1/query", &format!("namespace={a}"))).await;
+            let alone = client.send(&post("/api/v1/query", &format!("namespace={a}"))).await;
             assert_eq!((alone.status, alone.text().as_str()), (400, "Bad Request. The request or configuration is malformed.\n"));
             // For a header's value it is one more.
-            assert_status(&scene.connect(version, &proxy).await.send(&post("/", "namespace=theirs").header("X-Tenant", &a)).await, 403);
+            assert_status(&client.send(&post("/", "namespace=theirs").header("X-Tenant", &a)).await, 403);
             assert_eq!(scene.upstream.count(), sent);
 
             // What is no form is nobody's.
             for kind in ["application/json", "text/plain; charset=utf-16", "application/grpc"] {
                 let request = Request::post(&target, "namespace=theirs;%").header(FORM.0, kind).bearer(ALICE);
-                assert_status(&scene.connect(version, &proxy).await.send(&request).await, 200);
+                assert_status(&client.send(&request).await, 200);
                 assert_eq!(scene.upstream.last_request().body.content, b"namespace=theirs;%");
             }
         }
@@ -128,6 +128,7 @@ async fn a_form_with_more_than_one_meaning_is_refused() {
     let scene = Scene::new().await;
     let proxy = deciding(&scene, &[]).await;
     for version in BOTH {
+        let mut client = scene.connect(version, &proxy).await;
         let post = |body: &str| Request::post("/?namespace=mine", body).bearer(ALICE);
         for body in [
             "x;namespace=theirs",
@@ -143,7 +144,7 @@ async fn a_form_with_more_than_one_meaning_is_refused() {
             &format!("x{}", "&x=y".repeat(1000)),
             &"&namespace=mine".repeat(100),
         ] {
-            assert_status(&scene.connect(version, &proxy).await.send(&post(body).header(FORM.0, FORM.1)).await, 400);
+            assert_status(&client.send(&post(body).header(FORM.0, FORM.1)).await, 400);
         }
         for fields in [
             &[("Content-Type", "multipart/form-data; boundary=x")][..],
@@ -154,7 +155,7 @@ async fn a_form_with_more_than_one_meaning_is_refused() {
             &[FORM, ("Content-Encoding", "gzip")],
         ] {
             let request = fields.iter().fold(post("x=y"), |request, (name, value)| request.header(name, value));
-            assert_status(&scene.connect(version, &proxy).await.send(&request).await, 400);
+            assert_status(&client.send(&request).await, 400);
         }
     }
     let request = Request::post("/?namespace=mine", "x=y").header(FORM.0, "text/plain").header("Connection", "content-type").bearer(ALICE);

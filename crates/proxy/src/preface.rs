@@ -70,7 +70,7 @@ fn told(first: &[u8]) -> io::Result<Option<Protocol>> {
         (Some([b'/' | b'*', ..]), _) => Ok(Some(Protocol::Http1)),
         // An answer in HTTP/1 would mean nothing to whoever greets like this.
         (Some([_, ..]), Some([version, ..])) if *version != b'H' => Err(io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP")),
-        _ if first.contains(&b'\n') || first.len() >= PREFACE.len() => Ok(Some(Protocol::Http1)),
+        _ if first.iter().any(u8::is_ascii_control) || first.len() >= PREFACE.len() => Ok(Some(Protocol::Http1)),
         _ => Ok(None),
     }
 }
@@ -111,6 +111,7 @@ mod tests {
             (&[b"P", b"OST / HTTP/1.1\r\n"], Protocol::Http1),
             (&[b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"], Protocol::Http1),
             (&[b"GET x\r\n"], Protocol::Http1),
+            (&[b"\x16\x03\x01\x00\xa5"], Protocol::Http1),
             (&[b"GET", b" http://a/ HTTP/1.1\r\n"], Protocol::Http1),
             (&[b"CONNECT a:1 ", b"HTTP/1.1\r\n\r\n"], Protocol::Http1),
         ] {

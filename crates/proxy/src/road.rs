@@ -68,6 +68,8 @@ impl<G: Gate + 'static> Handler for Road<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         let form = self.errors.of(request.headers());
         let (is_http1, has_body, mut sending) = (request.version() <= Version::HTTP_11, !request.body().is_end_stream(), None);
+        // Who asks whether to send a body is not asked for it here.
+        let is_held = request.headers().contains_key(header::EXPECT);
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
         let walked = AssertUnwindSafe(self.walk(request, &client, &mut sending)).catch_unwind().await;
         unanswered.0 = None;
@@ -78,8 +80,12 @@ impl<G: Gate + 'static> Handler for Road<G> {
             }
             Err(refusal) => {
                 let mut response = answer::refuse(&refusal, client.peer.address, form);
+                let is_over = match &sending {
+                    Some(sending) if is_http1 && has_body && !is_held => sending.drain().await,
+                    _ => !has_body,
+                };
                 // A body that nobody reads to its end ends the connection, which the library does not say.
-                if is_http1 && sending.map_or(has_body, |sending| sending.is_unread()) {
+                if is_http1 && !is_over {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 self.metrics.request(response.status(), Some(refusal.reason()));

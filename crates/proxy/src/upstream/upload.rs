@@ -1,5 +1,5 @@
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -19,6 +19,10 @@ use tokio::{
 
 /// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
 const CONTINUE: Duration = Duration::from_secs(1);
+
+/// What is read of a body which nobody wants, and for how long.
+const DRAINED: u64 = 256 * 1024;
+const DRAINING: Duration = Duration::from_millis(100);
 
 /// The most bytes that a form may have which is read before it is sent.
 const FORM_BYTES: usize = 1024 * 1024;
@@ -152,13 +156,24 @@ impl Progress {
         Arc::clone(&self.source().flooded)
     }
 
-    /// The client has more to send, as far as is known.
-    pub(crate) fn is_unread(&self) -> bool {
-        match &self.source().body {
-            Some(Content::Streamed(body)) => !body.is_end_stream(),
-            Some(Content::Whole(_)) => false,
-            None => true,
+    /// Reads the little that is still to come of a body which nobody wants, as Go does. False: the connection must end, for
+    /// there is more, or it does not come.
+    pub(crate) async fn drain(&self) -> bool {
+        if self.source().body.as_ref().is_some_and(|body| body.size_hint().lower() > DRAINED) {
+            return false;
         }
+        let mut read = 0;
+        let rest = poll_fn(|cx| {
+            while let (true, Some(body)) = (read <= DRAINED, &mut self.source().body) {
+                match ready!(body.poll_frame(cx)) {
+                    Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+                    Some(Err(_)) => return Poll::Ready(false),
+                    None => return Poll::Ready(true),
+                }
+            }
+            Poll::Ready(read <= DRAINED)
+        });
+        timeout(DRAINING, rest).await.unwrap_or(false)
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
