@@ -62,23 +62,23 @@ async fn serve(mut session: Session) {
         }
         let honest = Reply::ok(format!("{user} {target}"));
         let reply = match wrong.as_str() {
-            "more" | "two-at-once" => honest.send(FORGED),
+            "more" | "two-at-once" => honest.with(FORGED),
             "later" => honest.pause(Duration::from_millis(200)).send(FORGED),
-            "none" => Reply::head(204, &[]).send(FORGED),
-            "unchanged" => Reply::head(304, &[("Content-Length", "6")]).send("forged").send(FORGED),
-            "head" => Reply::head(200, &[("Content-Length", "6")]).send("forged").send(FORGED),
-            "two-lengths" => Reply::head(200, &[("Content-Length", "1"), ("Content-Length", "7")]).send("forged!").send(FORGED),
+            "none" => Reply::head(204, &[]).with(FORGED),
+            "unchanged" => Reply::head(304, &[("Content-Length", "6")]).with("forged").with(FORGED),
+            "head" => Reply::head(200, &[("Content-Length", "6")]).with("forged").with(FORGED),
+            "two-lengths" => Reply::head(200, &[("Content-Length", "1"), ("Content-Length", "7")]).with("forged!").with(FORGED),
             "both-ends" => {
                 let fields = [("Content-Length", "3"), ("Transfer-Encoding", "chunked")];
-                Reply::head(200, &fields).send("1\r\nx\r\n0\r\n\r\n").send(FORGED)
+                Reply::head(200, &fields).with("1\r\nx\r\n0\r\n\r\n").with(FORGED)
             }
             "hints" => Reply::raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100)).then(honest),
-            "switch" => Reply::head(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]).send(FORGED),
+            "switch" => Reply::head(101, &[("Connection", "Upgrade"), ("Upgrade", "websocket")]).with(FORGED),
             "half" => Reply::head(200, &[("Content-Length", "10")]).send("half").then_close(),
             "reset" => Reply::head(200, &[("Content-Length", "10")]).send("half").then_reset(),
-            "chunks-cut" => Reply::head(200, &[("Transfer-Encoding", "chunked")]).send("4\r\nhalf\r\nz").send(FORGED),
-            "line-first" => Reply::raw("\r\n\r\n").then(honest).send("\r\n"),
-            "garbage-behind" => honest.send("\0\0\0"),
+            "chunks-cut" => Reply::head(200, &[("Transfer-Encoding", "chunked")]).with("4\r\nhalf\r\nz").with(FORGED),
+            "line-first" => Reply::raw("\r\n\r\n").then(honest).with("\r\n"),
+            "garbage-behind" => honest.with("\0\0\0"),
             _ => honest,
         };
         if !session.answer(reply).await {

@@ -7,7 +7,7 @@ use std::{
 
 use testkit::{
     certs::{Authority, Pair},
-    client::{Client, Request, Version},
+    client::{Client, Request, Response, Version},
     frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame},
     process::Proxy,
     tls::Tls,
@@ -92,12 +92,24 @@ pub(crate) async fn be_honest(scene: &Scene, proxy: &Proxy, over: &AtomicBool) -
     while !over.load(Ordering::Relaxed) {
         let begin = Instant::now();
         assert_status(&in_time("an answer", kept.send(&Request::get("/honest").bearer(ALICE))).await, 200);
-        assert_status(&in_time("an answer", scene.get(proxy, "/honest", ALICE)).await, 200);
+        assert_status(&in_time("an answer", come_and_ask(scene, proxy)).await, 200);
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         served += 2;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     served
+}
+
+/// Whoever is new may lose his place before he has asked, where a crowd comes at once; then he comes again, as clients do.
+async fn come_and_ask(scene: &Scene, proxy: &Proxy) -> Response {
+    for _ in 0..3 {
+        if let Ok(mut client) = Client::try_connect(Version::H1, proxy.secure(), &scene.authority.tls()).await
+            && let Ok(answer) = client.try_send(&Request::get("/honest").bearer(ALICE)).await
+        {
+            return answer;
+        }
+    }
+    panic!("three times nobody answered")
 }
 
 /// limit-1, limit-2, limit-3. Each again and again for `FLOOD_SECONDS`, a part of a second if nothing is said.

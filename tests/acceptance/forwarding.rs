@@ -210,11 +210,12 @@ async fn an_answer_that_breaks_off_breaks_off() {
 async fn what_an_upstream_adds_to_an_answer_reaches_nobody_else() {
     let scene = Scene::answering(|received| {
         let path = received.target().to_owned();
+        // In one piece with it: what comes after another has asked cannot be told from his answer.
         let extra = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
         match received.method() {
-            "HEAD" => Reply::head(200, &[("Content-Length", "4")]).send("body").send(extra),
-            _ if path.starts_with("/none") => Reply::head(204, &[]).send(extra),
-            _ if path.starts_with("/more") => Reply::new(200, &[], &path).send(extra),
+            "HEAD" => Reply::head(200, &[("Content-Length", "4")]).with("body").with(extra),
+            _ if path.starts_with("/none") => Reply::head(204, &[]).with(extra),
+            _ if path.starts_with("/more") => Reply::new(200, &[], &path).with(extra),
             _ => Reply::ok(&path),
         }
     })

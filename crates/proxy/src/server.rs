@@ -6,7 +6,7 @@ use observe::Metrics;
 use request::Peer;
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, sleep},
 };
 
@@ -99,6 +99,8 @@ impl Server {
             // Who comes is let in and perhaps shown out at once: left waiting, it would stand before those who come after it.
             let (place, is_full) = self.places.take();
             if is_full {
+                // Whoever has asked for something meanwhile is heard, and cannot lose his place to the next who comes.
+                yield_now().await;
                 self.metrics.connection_cut("max-connections");
                 if full.is_time() {
                     tracing::warn!(

@@ -8,7 +8,10 @@ use std::{
 };
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 
 use super::{
     connect::{ConnectError, Connected, Connector},
@@ -72,8 +75,12 @@ impl Pool {
         if let Some(stream) = self.share() {
             return Ok(Connection::Http2(stream));
         }
-        if let Some(sender) = self.take_idle() {
-            return Ok(Connection::Http1(self.http1(sender, true, false)));
+        while let Some(sender) = self.take_idle() {
+            // What has come from it out of turn is seen first, and ends it: it would be taken for the answer.
+            yield_now().await;
+            if sender.is_ready() {
+                return Ok(Connection::Http1(self.http1(sender, true, false)));
+            }
         }
         let turn = match self.is_shared.load(Ordering::Relaxed) {
             true => timeout(TURN, self.dialling.lock()).await.ok(),
