@@ -1,86 +1,22 @@
 //! What ends the Go program, or holds it up: neither ends nor holds up this one. These are faults in time, which no table shows.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use testkit::{
     api::{Fault, Kind},
     client::{Client, Request, Version},
     parts::{Part, skip},
-    process::{Proxy, binary, free_port},
     tls::Tls,
     upstream::{Reply, Upstream},
     wait::{Latch, wait_until},
 };
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::world::World;
+use crate::stage::{Program, Stage};
 
 /// Longer than anything takes here, shorter than anything takes in Go.
 const HELD_UP: Duration = Duration::from_secs(8);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Program {
-    Go,
-    Ours,
-}
-
-/// Programs that are started with the same flags, each alone in its world.
-struct Stage {
-    world: World,
-    proxy: Proxy,
-    address: SocketAddr,
-}
-
-impl Stage {
-    /// `how` is what a shell makes of the command.
-    async fn new(program: Program, go: &Path, flags: &[&str], own: &[&str], how: &str) -> Self {
-        let (world, address) = (World::new().await, SocketAddr::from(([127, 0, 0, 1], free_port())));
-        world.api.user("token-of-alice", "alice", &[]);
-        let path: PathBuf = if program == Program::Go { go.to_owned() } else { binary().to_owned() };
-        let mut command = vec![
-            "sh".to_owned(),
-            "-c".to_owned(),
-            format!("{}\"$0\" \"$@\" {how}", if how.is_empty() { "exec " } else { "" }),
-            path.display().to_string(),
-        ];
-        command.extend(world.flags(flags));
-        command.push(format!("--secure-listen-address={address}"));
-        if program == Program::Ours {
-            command.extend(own.iter().map(|&flag| flag.to_owned()));
-        }
-        let proxy = Proxy::start_other("setsid".as_ref(), &command, None, None, None).await;
-        Self { world, proxy, address }
-    }
-
-    /// [`Stage::new`] that serves, and is the program itself.
-    async fn serving(program: Program, go: &Path, flags: &[&str], own: &[&str]) -> Self {
-        let stage = Self::new(program, go, flags, own, "").await;
-        stage.wait().await;
-        stage
-    }
-
-    async fn wait(&self) {
-        testkit::wait::wait_for("the listener", async || TcpStream::connect(self.address).await.map(drop)).await;
-    }
-
-    async fn get(&self, path: &str) -> Result<u16, String> {
-        let mut client = Client::try_connect(Version::H1, self.address, &Tls::default()).await?;
-        Ok(client.try_send(&Request::get(path).bearer("token-of-alice")).await?.status)
-    }
-}
-
-impl Drop for Stage {
-    /// Whatever the shell left running, too.
-    fn drop(&mut self) {
-        let group = format!("-{}", self.proxy.id());
-        let _ = std::process::Command::new("kill").args(["-KILL", "--", &group]).stderr(std::process::Stdio::null()).status();
-    }
-}
 
 /// Does the same with both programs.
 async fn both(act: impl AsyncFn(Program, &Path)) {

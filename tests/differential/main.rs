@@ -10,6 +10,7 @@ mod certificates;
 mod credentials;
 mod endings;
 mod forwarding;
+mod http2;
 mod http_proxy;
 mod identity;
 mod listeners;
@@ -21,6 +22,7 @@ mod rewrites;
 mod rows;
 mod run;
 mod seen;
+mod stage;
 mod start;
 mod world;
 
