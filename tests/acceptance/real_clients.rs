@@ -203,3 +203,24 @@ async fn curl_gets_each_event_when_it_is_sent() {
         }
     }
 }
+
+/// A refusal comes before its body is over, and the stream is cut then: not in one piece with the answer, which `curl` would
+/// not see.
+#[tokio::test]
+async fn curl_sees_why_its_upload_is_refused() {
+    let curl = match Part::Curl.path() {
+        Ok(path) => path,
+        Err(absent) => return skip(absent),
+    };
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let (ca, large) = (scene.write("ca.crt", scene.authority.pem()), scene.write("large", &"x".repeat(10_000_000)));
+    let url = format!("https://{}/", proxy.secure());
+    for (version, attempts) in [("--http1.1", 5), ("--http2", 20)] {
+        for upload in [["-d", "small"], ["-T", &large]].repeat(attempts) {
+            let args = [&["-sS", "--cacert", &ca, "-w", "status %{http_code}", version, &url][..], &upload].concat();
+            let exit = Process::spawn(Command::new(&curl).args(args)).exit().await;
+            assert!(exit.output.contains("status 401"), "{version} {upload:?}: {exit:?}");
+        }
+    }
+}

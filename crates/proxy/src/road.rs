@@ -80,8 +80,12 @@ impl<G: Gate + 'static> Handler for Road<G> {
             }
             Err(refusal) => {
                 let mut response = answer::refuse(&refusal, client.peer.address, form);
-                let is_over = match &sending {
+                let is_over = match sending {
                     Some(sending) if is_http1 && has_body && !is_held => sending.drain().await,
+                    Some(sending) if has_body && !is_http1 => {
+                        sending.cut_later();
+                        false
+                    }
                     _ => !has_body,
                 };
                 // A body that nobody reads to its end ends the connection, which the library does not say.

@@ -176,6 +176,15 @@ impl Progress {
         timeout(DRAINING, rest).await.unwrap_or(false)
     }
 
+    /// Cuts a stream after its answer, not with it: there are clients, curl among them, that do not see an answer which comes
+    /// in one piece with its cut. What comes meanwhile is left unread, and is a window at most.
+    pub(crate) fn cut_later(self) {
+        tokio::spawn(async move {
+            sleep(DRAINING).await;
+            drop(self);
+        });
+    }
+
     pub(super) fn fault(&self) -> Option<Fault> {
         self.source().fault
     }
