@@ -5,23 +5,24 @@ mod table;
 use command::{Program, Section};
 
 pub(crate) use self::table::Options;
-use self::table::{AUDIT, CLIENT, FLAGS, MISC, OIDC, PROXY, SERVING};
 
 /// What the arguments say, and what there is to say.
 pub(crate) static PROGRAM: Program<Options> = Program {
     name: "kube-oidc-proxy",
     about: "kube-oidc-proxy authenticates users of an OpenID Connect issuer in front of a Kubernetes API server, and tells it who\n\
             they are by impersonation.\n\nUsage:\n  kube-oidc-proxy [flags]\n",
-    sections: &[section(PROXY), section(OIDC), section(SERVING), section(AUDIT), section(CLIENT), section(MISC)],
-    flags: FLAGS,
+    sections: &[
+        Section::new("Kube-OIDC-Proxy", table::PROXY),
+        Section::new("OIDC", table::OIDC),
+        Section::new("Secure Serving", table::SERVING),
+        Section::new("Audit", table::AUDIT),
+        Section::new("Client", table::CLIENT),
+        Section::new("Misc", table::MISC),
+    ],
     defaults: table::defaults,
     letters: &[('P', "readiness-probe-port"), ('h', "help"), ('n', "namespace"), ('s', "server"), ('v', "v")],
     explain: |fault| fault.to_string(),
 };
-
-const fn section(title: &'static str) -> Section {
-    Section { title, command: None }
-}
 
 #[cfg(test)]
 mod tests {
@@ -76,9 +77,9 @@ mod tests {
 
     #[test]
     fn every_flag_of_both_go_programs_is_there_once() {
-        assert_eq!(FLAGS.len(), 83 + 11 + OURS.len());
-        for (index, flag) in FLAGS.iter().enumerate() {
-            assert!(FLAGS.iter().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
+        assert_eq!(PROGRAM.flags().count(), 83 + 11 + OURS.len());
+        for (index, flag) in PROGRAM.flags().enumerate() {
+            assert!(PROGRAM.flags().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
         }
     }
 
@@ -106,7 +107,7 @@ mod tests {
             .map_while(Result::ok)
             .filter_map(|file| fs::read_to_string(file.path()).ok())
             .collect();
-        for flag in FLAGS {
+        for flag in PROGRAM.flags() {
             if let Standing::Obeyed(test) = flag.standing {
                 assert!(code.contains(&format!("fn {test}(")), "{}: {test}", flag.name);
             }

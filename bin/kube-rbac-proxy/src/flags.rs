@@ -6,8 +6,6 @@ mod table;
 use command::{Program, Section, Version};
 use go_compat::GoDuration;
 
-use self::table::FLAGS;
-
 /// What the arguments say, and what there is to say.
 pub(crate) static PROGRAM: Program<Options> = Program {
     name: "kube-rbac-proxy",
@@ -16,20 +14,19 @@ pub(crate) static PROGRAM: Program<Options> = Program {
             kube-rbac-proxy check [flags]      say what is wrong with these flags and their files, and what is unwise\n  \
             kube-rbac-proxy explain [flags]    say what would become of a request, and why\n",
     sections: &[
-        section(table::SERVING, None),
-        section(table::UPSTREAM, None),
-        section(table::AUTHENTICATION, None),
-        section(table::AUTHORIZATION, None),
-        section(table::IDENTITY, None),
-        section(table::KUBERNETES, None),
-        section(table::LIMITS, None),
-        section(table::OIDC, None),
-        section(table::GLOBAL, None),
-        section(table::EXPLAIN, Some(EXPLAIN)),
-        section(table::CHECK, Some(CHECK)),
-        section(table::IGNORED, None),
+        Section::new("Serving", table::SERVING),
+        Section::new("Upstream", table::UPSTREAM),
+        Section::new("Authentication", table::AUTHENTICATION),
+        Section::new("Authorization", table::AUTHORIZATION),
+        Section::new("Identity header", table::IDENTITY),
+        Section::new("Kubernetes API", table::KUBERNETES),
+        Section::new("Limit", table::LIMITS),
+        Section::new("OIDC", table::OIDC),
+        Section::new("Global", table::GLOBAL),
+        Section::new("Explain", table::EXPLAIN).of(EXPLAIN),
+        Section::new("Check", table::CHECK).of(CHECK),
+        Section::new("Ignored logging", table::IGNORED),
     ],
-    flags: FLAGS,
     defaults: table::defaults,
     letters: &[('h', "help"), ('o', "output"), ('v', "v")],
     explain: foreign::explain,
@@ -39,10 +36,6 @@ pub(crate) static PROGRAM: Program<Options> = Program {
 pub(crate) const EXPLAIN: &str = "explain";
 /// Says what is wrong and what is unwise.
 pub(crate) const CHECK: &str = "check";
-
-const fn section(title: &'static str, command: Option<&'static str>) -> Section {
-    Section { title, command }
-}
 
 /// What the command line says, each value of its flag's type and none checked against another.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -205,8 +198,8 @@ mod tests {
 
     #[test]
     fn no_flag_is_defined_twice() {
-        for (index, flag) in FLAGS.iter().enumerate() {
-            assert!(FLAGS.iter().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
+        for (index, flag) in PROGRAM.flags().enumerate() {
+            assert!(PROGRAM.flags().skip(index + 1).all(|other| other.name != flag.name), "{}", flag.name);
         }
     }
 
@@ -233,8 +226,8 @@ mod tests {
                 code.push_str(&fs::read_to_string(file.path()).unwrap_or_default());
             }
         }
-        let missing: Vec<_> = FLAGS
-            .iter()
+        let missing: Vec<_> = PROGRAM
+            .flags()
             .filter_map(|flag| match flag.standing {
                 Standing::Obeyed(test) if !code.contains(&format!("fn {test}(")) => Some(format!("{}: {test}", flag.name)),
                 _ => None,
@@ -247,7 +240,7 @@ mod tests {
     fn help_fits_a_terminal_and_names_every_flag() {
         let help = PROGRAM.help();
         assert!(help.lines().all(|line| line.len() <= 120), "{help}");
-        for flag in FLAGS {
+        for flag in PROGRAM.flags() {
             assert!(help.contains(&format!("--{}", flag.name)), "{}", flag.name);
         }
     }

@@ -8,10 +8,8 @@ pub struct Program<O: 'static> {
     pub name: &'static str,
     /// What `--help` begins with.
     pub about: &'static str,
-    /// In the order of `--help`.
-    pub sections: &'static [Section],
-    /// Every flag.
-    pub flags: &'static [Flag<O>],
+    /// Every flag, in the order of `--help`.
+    pub sections: &'static [Section<O>],
     /// What holds without a flag.
     pub defaults: fn() -> O,
     /// Letters that stand for flags.
@@ -21,20 +19,17 @@ pub struct Program<O: 'static> {
 }
 
 /// Flags that `--help` shows together.
-#[derive(Clone, Copy, Debug)]
-pub struct Section {
-    /// What stands above them.
-    pub title: &'static str,
+pub struct Section<O: 'static> {
+    pub(crate) title: &'static str,
     /// The one command that they are for; `None`: every command.
-    pub command: Option<&'static str>,
+    pub(crate) command: Option<&'static str>,
+    pub(crate) flags: &'static [Flag<O>],
 }
 
 /// One flag.
 pub struct Flag<O> {
     /// Without its dashes.
     pub name: &'static str,
-    /// The title of its section.
-    pub section: &'static str,
     /// What it means, in sentences.
     pub help: &'static str,
     /// Where its value goes.
@@ -54,33 +49,80 @@ pub enum Standing {
     Refused,
 }
 
-impl<O: Clone> Program<O> {
-    /// Each obeyed flag of serving with its value, in klog's words for the start of a Kubernetes program.
-    pub fn lines(&self, options: &O) -> impl Iterator<Item = String> {
-        let of_serving = |flag: &&Flag<O>| self.command_of(flag).is_none() && flag.name != "help";
-        let shown = self.flags.iter().filter(of_serving).filter(|flag| matches!(flag.standing, Standing::Obeyed(_)));
-        shown.map(|flag| format!("FLAG: --{}={}", flag.name, quote(&flag.field.show(options))))
+impl<O> Section<O> {
+    /// Flags for every command, below this title.
+    pub const fn new(title: &'static str, flags: &'static [Flag<O>]) -> Self {
+        Self { title, command: None, flags }
     }
 
-    pub(crate) fn command_of(&self, flag: &Flag<O>) -> Option<&'static str> {
-        self.sections.iter().find(|section| section.title == flag.section).and_then(|section| section.command)
-    }
-
-    pub(crate) fn long(&self, name: &str) -> Option<Known> {
-        self.flags.iter().find(|flag| flag.name == name).map(|flag| Known { name: flag.name, alone: flag.field.alone() })
-    }
-
-    pub(crate) fn short(&self, letter: char) -> Option<Known> {
-        self.letters.iter().find(|(short, _)| *short == letter).and_then(|(_, name)| self.long(name))
+    /// Makes them flags of one command alone.
+    #[must_use]
+    pub const fn of(mut self, command: &'static str) -> Self {
+        self.command = Some(command);
+        self
     }
 }
 
 impl<O> Flag<O> {
+    /// A flag that does what it says, as the acceptance test of this name shows.
+    pub const fn obeyed(name: &'static str, field: Field<O>, test: &'static str) -> Self {
+        Self { name, help: "", field, standing: Standing::Obeyed(test) }
+    }
+
+    /// Says what it means.
+    #[must_use]
+    pub const fn help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
     /// With its dashes.
     pub fn spelled(&self) -> String {
         match self.name.len() {
             1 => format!("-{}", self.name),
             _ => format!("--{}", self.name),
         }
+    }
+}
+
+/// A flag without effect.
+pub const fn warned<O>(name: &'static str, field: Field<O>, help: &'static str) -> Flag<O> {
+    Flag { name, help, field, standing: Standing::Warned }
+}
+
+/// One of those with which klog once wrote to files.
+pub const fn klog<O>(name: &'static str, field: Field<O>) -> Flag<O> {
+    warned(name, field, "Without effect: logs go to standard error.")
+}
+
+/// What is not built yet, and must not be left out of account in silence.
+pub const fn refused<O>(name: &'static str, field: Field<O>) -> Flag<O> {
+    Flag { name, help: "Not supported yet.", field, standing: Standing::Refused }
+}
+
+impl<O: Clone> Program<O> {
+    /// Every flag.
+    pub fn flags(&self) -> impl Iterator<Item = &'static Flag<O>> {
+        self.sections.iter().flat_map(|section| section.flags)
+    }
+
+    /// Each obeyed flag of serving with its value, in klog's words for the start of a Kubernetes program.
+    pub fn lines(&self, options: &O) -> impl Iterator<Item = String> {
+        let of_serving = self.sections.iter().filter(|section| section.command.is_none()).flat_map(|section| section.flags);
+        let shown = of_serving.filter(|flag| flag.name != "help" && matches!(flag.standing, Standing::Obeyed(_)));
+        shown.map(|flag| format!("FLAG: --{}={}", flag.name, quote(&flag.field.show(options))))
+    }
+
+    /// A flag and its section.
+    pub(crate) fn find(&self, name: &str) -> Option<(&'static Section<O>, &'static Flag<O>)> {
+        self.sections.iter().find_map(|section| Some((section, section.flags.iter().find(|flag| flag.name == name)?)))
+    }
+
+    pub(crate) fn long(&self, name: &str) -> Option<Known> {
+        self.find(name).map(|(_, flag)| Known { name: flag.name, alone: flag.field.alone() })
+    }
+
+    pub(crate) fn short(&self, letter: char) -> Option<Known> {
+        self.letters.iter().find(|(short, _)| *short == letter).and_then(|(_, name)| self.long(name))
     }
 }

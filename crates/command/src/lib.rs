@@ -12,7 +12,7 @@ mod tls;
 pub use self::{
     field::{Field, Version},
     findings::{Findings, pair, path, time},
-    flag::{Flag, Program, Section, Standing},
+    flag::{Flag, Program, Section, Standing, klog, refused, warned},
     line::CommandLine,
     terminal::{complain, print},
     tls::{TlsSettings, tls_settings},

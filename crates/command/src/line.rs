@@ -30,16 +30,16 @@ impl<O: Clone> Program<O> {
         }));
         let mut line = CommandLine { command, options: (self.defaults)(), ignored: Vec::new(), errors };
         for given in flags {
-            if let Some(flag) = self.flags.iter().find(|flag| flag.name == given.name) {
-                self.take(&mut line, flag, &given.value);
+            if let Some((section, flag)) = self.find(given.name) {
+                self.take(&mut line, section.command, flag, &given.value);
             }
         }
         line
     }
 
-    fn take(&self, line: &mut CommandLine<O>, flag: &'static Flag<O>, value: &str) {
+    fn take(&self, line: &mut CommandLine<O>, owner: Option<&str>, flag: &'static Flag<O>, value: &str) {
         let name = flag.spelled();
-        if let Some(owner) = self.command_of(flag).filter(|owner| line.command != Some(owner)) {
+        if let Some(owner) = owner.filter(|owner| line.command != Some(owner)) {
             return line.errors.push(format!("{name} is a flag of `{} {owner}`", self.name));
         }
         if let Err(why) = flag.field.set(&mut line.options, value) {

@@ -1,4 +1,4 @@
-use crate::{Flag, Program, Standing};
+use crate::{Flag, Program, Section, Standing};
 
 const WIDTH: usize = 100;
 const INDENT: &str = "                ";
@@ -8,9 +8,9 @@ impl<O: Clone> Program<O> {
     pub fn help(&self) -> String {
         let mut text = self.about.to_owned();
         let defaults = (self.defaults)();
-        for (title, flags) in self.by_section() {
+        for Section { title, flags, .. } in self.sections {
             text.push_str(&format!("\n{title} flags:\n\n"));
-            for flag in flags {
+            for flag in *flags {
                 text.push_str(&format!("  {}{}\n", self.head(flag), default(flag, &defaults)));
                 wrap(&mut text, flag.help);
             }
@@ -22,9 +22,9 @@ impl<O: Clone> Program<O> {
     pub fn page(&self) -> String {
         let mut page = String::new();
         let defaults = (self.defaults)();
-        for (title, flags) in self.by_section() {
+        for Section { title, flags, .. } in self.sections {
             page.push_str(&format!("\n## {title} flags\n\n| flag | type | default | standing | meaning |\n|---|---|---|---|---|\n"));
-            for flag in flags {
+            for flag in *flags {
                 let kind = if flag.field.kind().is_empty() { "bool" } else { flag.field.kind() };
                 let default = match flag.field.show(&defaults).as_str() {
                     "" => String::new(),
@@ -39,11 +39,6 @@ impl<O: Clone> Program<O> {
             }
         }
         page
-    }
-
-    fn by_section(&self) -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static Flag<O>>)> {
-        let (sections, flags) = (self.sections, self.flags);
-        sections.iter().map(move |section| (section.title, flags.iter().filter(move |flag| flag.section == section.title)))
     }
 
     fn head(&self, flag: &Flag<O>) -> String {

@@ -1,8 +1,6 @@
 use command::{
     Field::{self, Bool, Duration, Int, Int32, Lines, List, NoBool, NoValue, Secret, Text},
-    Flag,
-    Standing::{self, Obeyed, Refused, Warned},
-    Version,
+    Flag, Version, klog, refused, warned,
 };
 use go_compat::GoDuration;
 
@@ -62,304 +60,145 @@ pub(super) fn defaults() -> Options {
     }
 }
 
-/// Where `--help` shows a flag: its title.
-type Section = &'static str;
-pub(super) const PROXY: Section = "Kube-OIDC-Proxy";
-pub(super) const OIDC: Section = "OIDC";
-pub(super) const SERVING: Section = "Secure Serving";
-pub(super) const AUDIT: Section = "Audit";
-pub(super) const CLIENT: Section = "Client";
-pub(super) const MISC: Section = "Misc";
+/// Those of a section, in the order of `--help`.
+type Flags = &'static [Flag<Options>];
 
-const fn flag(name: &'static str, section: Section, field: Field<Options>, standing: Standing, help: &'static str) -> Flag<Options> {
-    Flag { name, section, help, field, standing }
+const fn obeyed(name: &'static str, field: Field<Options>, test: &'static str) -> Flag<Options> {
+    Flag::obeyed(name, field, test)
 }
 
-/// What is not built yet, and must not be left out of account in silence.
-const fn refused(name: &'static str, section: Section, field: Field<Options>) -> Flag<Options> {
-    flag(name, section, field, Refused, "Not supported yet.")
-}
+pub(super) const PROXY: Flags = &[
+    obeyed("inbound-impersonation", Text(|o| &mut o.inbound_impersonation), "a_client_that_impersonates_is_refused_in_the_old_words")
+        .help("What becomes of requests that have an Impersonate-* header: deny (403). review is not supported yet."),
+    obeyed("allow-reserved-groups", List(|o| &mut o.allow_reserved_groups), "reserved_identities_are_refused_unless_named")
+        .help("Groups that begin with system: and that the issuer may put its users into all the same, such as system:masters."),
+    obeyed("readiness-probe-port", Int(|o| &mut o.readiness_probe_port), "probes_tell_of_the_issuer_and_of_the_end")
+        .help("The port for /ready and /live, over HTTP on every address."),
+    obeyed("shutdown-grace", Duration(|o| &mut o.shutdown_grace), "probes_tell_of_the_issuer_and_of_the_end")
+        .help("How long requests, watches and tunnels may go on after SIGTERM."),
+    warned("flush-interval", NoValue("duration", "50ms"), "Without effect: what the API server sends is passed on at once."),
+    refused("disable-impersonation", NoBool("false")),
+    refused("token-passthrough", NoBool("false")),
+    refused("extra-user-header-client-ip", NoBool("false")),
+    refused("token-passthrough-audiences", NoValue("strings", "")),
+    refused("extra-user-headers", NoValue("stringToStringSlice", "")),
+];
 
-/// Of Jetstack's program: the flags with which klog once wrote to files.
-const fn klog(name: &'static str, field: Field<Options>) -> Flag<Options> {
-    flag(name, MISC, field, Warned, "Without effect: logs go to standard error.")
-}
+pub(super) const OIDC: Flags = &[
+    obeyed("oidc-issuer-url", Text(|o| &mut o.oidc_issuer_url), "users_are_told_to_the_api_server")
+        .help("The issuer whose tokens are believed: the iss of each, and the https URL where its configuration is."),
+    obeyed("oidc-client-id", Text(|o| &mut o.oidc_client_id), "users_are_told_to_the_api_server")
+        .help("Whom tokens must be for: one of their aud."),
+    obeyed("oidc-ca-file", Text(|o| &mut o.oidc_ca_file), "users_are_told_to_the_api_server")
+        .help("PEM certificates of the authorities that vouch for the issuer; followed. Without it the system's do."),
+    obeyed("oidc-username-claim", Text(|o| &mut o.oidc_username_claim), "users_are_told_to_the_api_server")
+        .help("The claim that names the user. email counts only if email_verified is true or absent."),
+    obeyed("oidc-username-prefix", Text(|o| &mut o.oidc_username_prefix), "prefixes_and_required_claims_are_obeyed")
+        .help("Stands before each user's name. Empty, and -: nothing does."),
+    obeyed("oidc-groups-claim", Text(|o| &mut o.oidc_groups_claim), "users_are_told_to_the_api_server")
+        .help("The claim that lists the user's groups: a string or a list of them."),
+    obeyed("oidc-groups-prefix", Text(|o| &mut o.oidc_groups_prefix), "prefixes_and_required_claims_are_obeyed")
+        .help("Stands before each group."),
+    obeyed("oidc-signing-algs", List(|o| &mut o.oidc_signing_algs), "users_are_told_to_the_api_server")
+        .help("How tokens may be signed: RS, PS and ES with 256, 384 and 512. RS256 unless others are given."),
+    obeyed("oidc-required-claim", Lines(|o| &mut o.oidc_required_claim), "prefixes_and_required_claims_are_obeyed")
+        .help("A claim that tokens must have with this value, as key=value; to be given for each."),
+];
 
-pub(super) static FLAGS: &[Flag<Options>] = &[
-    flag(
-        "inbound-impersonation",
-        PROXY,
-        Text(|o| &mut o.inbound_impersonation),
-        Obeyed("a_client_that_impersonates_is_refused_in_the_old_words"),
-        "What becomes of requests that have an Impersonate-* header: deny (403). review is not supported yet.",
-    ),
-    flag(
-        "allow-reserved-groups",
-        PROXY,
-        List(|o| &mut o.allow_reserved_groups),
-        Obeyed("reserved_identities_are_refused_unless_named"),
-        "Groups that begin with system: and that the issuer may put its users into all the same, such as system:masters.",
-    ),
-    flag(
-        "readiness-probe-port",
-        PROXY,
-        Int(|o| &mut o.readiness_probe_port),
-        Obeyed("probes_tell_of_the_issuer_and_of_the_end"),
-        "The port for /ready and /live, over HTTP on every address.",
-    ),
-    flag(
-        "shutdown-grace",
-        PROXY,
-        Duration(|o| &mut o.shutdown_grace),
-        Obeyed("probes_tell_of_the_issuer_and_of_the_end"),
-        "How long requests, watches and tunnels may go on after SIGTERM.",
-    ),
-    flag("flush-interval", PROXY, NoValue("duration", "50ms"), Warned, "Without effect: what the API server sends is passed on at once."),
-    refused("disable-impersonation", PROXY, NoBool("false")),
-    refused("token-passthrough", PROXY, NoBool("false")),
-    refused("extra-user-header-client-ip", PROXY, NoBool("false")),
-    refused("token-passthrough-audiences", PROXY, NoValue("strings", "")),
-    refused("extra-user-headers", PROXY, NoValue("stringToStringSlice", "")),
-    flag(
-        "oidc-issuer-url",
-        OIDC,
-        Text(|o| &mut o.oidc_issuer_url),
-        Obeyed("users_are_told_to_the_api_server"),
-        "The issuer whose tokens are believed: the iss of each, and the https URL where its configuration is.",
-    ),
-    flag(
-        "oidc-client-id",
-        OIDC,
-        Text(|o| &mut o.oidc_client_id),
-        Obeyed("users_are_told_to_the_api_server"),
-        "Whom tokens must be for: one of their aud.",
-    ),
-    flag(
-        "oidc-ca-file",
-        OIDC,
-        Text(|o| &mut o.oidc_ca_file),
-        Obeyed("users_are_told_to_the_api_server"),
-        "PEM certificates of the authorities that vouch for the issuer; followed. Without it the system's do.",
-    ),
-    flag(
-        "oidc-username-claim",
-        OIDC,
-        Text(|o| &mut o.oidc_username_claim),
-        Obeyed("users_are_told_to_the_api_server"),
-        "The claim that names the user. email counts only if email_verified is true or absent.",
-    ),
-    flag(
-        "oidc-username-prefix",
-        OIDC,
-        Text(|o| &mut o.oidc_username_prefix),
-        Obeyed("prefixes_and_required_claims_are_obeyed"),
-        "Stands before each user's name. Empty, and -: nothing does.",
-    ),
-    flag(
-        "oidc-groups-claim",
-        OIDC,
-        Text(|o| &mut o.oidc_groups_claim),
-        Obeyed("users_are_told_to_the_api_server"),
-        "The claim that lists the user's groups: a string or a list of them.",
-    ),
-    flag(
-        "oidc-groups-prefix",
-        OIDC,
-        Text(|o| &mut o.oidc_groups_prefix),
-        Obeyed("prefixes_and_required_claims_are_obeyed"),
-        "Stands before each group.",
-    ),
-    flag(
-        "oidc-signing-algs",
-        OIDC,
-        List(|o| &mut o.oidc_signing_algs),
-        Obeyed("users_are_told_to_the_api_server"),
-        "How tokens may be signed: RS, PS and ES with 256, 384 and 512. RS256 unless others are given.",
-    ),
-    flag(
-        "oidc-required-claim",
-        OIDC,
-        Lines(|o| &mut o.oidc_required_claim),
-        Obeyed("prefixes_and_required_claims_are_obeyed"),
-        "A claim that tokens must have with this value, as key=value; to be given for each.",
-    ),
-    flag(
-        "bind-address",
-        SERVING,
-        Text(|o| &mut o.bind_address),
-        Obeyed("bind_address_and_versions_are_obeyed"),
-        "The IP address to serve HTTPS on; 0.0.0.0 and :: mean all.",
-    ),
-    flag("secure-port", SERVING, Int(|o| &mut o.secure_port), Obeyed("users_are_told_to_the_api_server"), "The port to serve HTTPS on."),
-    flag(
-        "tls-cert-file",
-        SERVING,
-        Text(|o| &mut o.tls_cert_file),
-        Obeyed("users_are_told_to_the_api_server"),
-        "The certificate to serve, with what vouches for it, in PEM; followed. Without it a self-signed one is made.",
-    ),
-    flag(
-        "tls-private-key-file",
-        SERVING,
-        Text(|o| &mut o.tls_private_key_file),
-        Obeyed("users_are_told_to_the_api_server"),
-        "The certificate's key.",
-    ),
-    flag(
-        "tls-cipher-suites",
-        SERVING,
-        List(|o| &mut o.tls_cipher_suites),
-        Obeyed("bind_address_and_versions_are_obeyed"),
-        "The cipher suites of TLS 1.2, by Go's names; those of TLS 1.3 are always on.",
-    ),
-    flag(
-        "tls-min-version",
-        SERVING,
-        Text(|o| &mut o.tls_min_version),
-        Obeyed("bind_address_and_versions_are_obeyed"),
-        "The least version of TLS: VersionTLS12 or VersionTLS13; VersionTLS10 and VersionTLS11 mean VersionTLS12.",
-    ),
-    flag(
-        "http2-max-streams-per-connection",
-        SERVING,
-        Int(|o| &mut o.http2_max_streams_per_connection),
-        Obeyed("bind_address_and_versions_are_obeyed"),
-        "How many requests a client may have open on a connection of HTTP/2; 0 means 100.",
-    ),
-    flag(
-        "disable-http2-serving",
-        SERVING,
-        Bool(|o| &mut o.disable_http2_serving),
-        Obeyed("bind_address_and_versions_are_obeyed"),
-        "Serve HTTP/1.1 alone.",
-    ),
-    refused("tls-sni-cert-key", SERVING, NoValue("namedCertKey", "")),
-    flag(
-        "cert-dir",
-        SERVING,
-        NoValue("string", "/var/run/kubernetes"),
-        Warned,
-        "Without effect, as in the Go program: give --tls-cert-file.",
-    ),
-    flag("permit-port-sharing", SERVING, NoBool("false"), Warned, "Without effect: the port is this program's alone."),
-    flag("permit-address-sharing", SERVING, NoBool("false"), Warned, "Without effect: SO_REUSEADDR is always set."),
-    refused("audit-policy-file", AUDIT, NoValue("string", "")),
-    refused("audit-log-path", AUDIT, NoValue("string", "")),
-    refused("audit-log-maxage", AUDIT, NoValue("int", "0")),
-    refused("audit-log-maxbackup", AUDIT, NoValue("int", "0")),
-    refused("audit-log-maxsize", AUDIT, NoValue("int", "0")),
-    refused("audit-log-format", AUDIT, NoValue("string", "json")),
-    refused("audit-log-version", AUDIT, NoValue("string", "audit.k8s.io/v1")),
-    refused("audit-log-mode", AUDIT, NoValue("string", "blocking")),
-    refused("audit-log-batch-buffer-size", AUDIT, NoValue("int", "10000")),
-    refused("audit-log-batch-max-size", AUDIT, NoValue("int", "1")),
-    refused("audit-log-batch-max-wait", AUDIT, NoValue("duration", "0s")),
-    refused("audit-log-batch-throttle-qps", AUDIT, NoValue("float32", "0")),
-    refused("audit-log-batch-throttle-burst", AUDIT, NoValue("int", "0")),
-    refused("audit-log-truncate-max-batch-size", AUDIT, NoValue("int", "10485760")),
-    refused("audit-log-truncate-max-event-size", AUDIT, NoValue("int", "102400")),
-    refused("audit-webhook-config-file", AUDIT, NoValue("string", "")),
-    refused("audit-webhook-initial-backoff", AUDIT, NoValue("duration", "10s")),
-    refused("audit-webhook-batch-initial-backoff", AUDIT, NoValue("duration", "10s")),
-    refused("audit-webhook-version", AUDIT, NoValue("string", "audit.k8s.io/v1")),
-    refused("audit-webhook-mode", AUDIT, NoValue("string", "batch")),
-    refused("audit-webhook-batch-buffer-size", AUDIT, NoValue("int", "10000")),
-    refused("audit-webhook-batch-max-size", AUDIT, NoValue("int", "400")),
-    refused("audit-webhook-batch-max-wait", AUDIT, NoValue("duration", "30s")),
-    refused("audit-webhook-batch-throttle-qps", AUDIT, NoValue("float32", "10")),
-    refused("audit-webhook-batch-throttle-burst", AUDIT, NoValue("int", "15")),
-    refused("audit-webhook-truncate-max-batch-size", AUDIT, NoValue("int", "10485760")),
-    refused("audit-webhook-truncate-max-event-size", AUDIT, NoValue("int", "102400")),
-    refused("audit-log-compress", AUDIT, NoBool("false")),
-    refused("audit-log-batch-throttle-enable", AUDIT, NoBool("false")),
-    refused("audit-log-truncate-enabled", AUDIT, NoBool("false")),
-    refused("audit-webhook-batch-throttle-enable", AUDIT, NoBool("true")),
-    refused("audit-webhook-truncate-enabled", AUDIT, NoBool("false")),
-    refused("audit-dynamic-configuration", AUDIT, NoBool("false")),
-    flag(
-        "kubeconfig",
-        CLIENT,
-        Text(|o| &mut o.kubeconfig),
-        Obeyed("users_are_told_to_the_api_server"),
-        "How to reach the API server, and as whom. Without it and the flags below: as the pod's ServiceAccount.",
-    ),
-    flag("server", CLIENT, Text(|o| &mut o.server), Obeyed("flags_of_a_client_say_where_the_api_server_is"), "The URL of the API server."),
-    flag(
-        "certificate-authority",
-        CLIENT,
-        Text(|o| &mut o.certificate_authority),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "PEM certificates of the authorities that vouch for the API server; followed.",
-    ),
-    flag(
-        "client-certificate",
-        CLIENT,
-        Text(|o| &mut o.client_certificate),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "This program's own certificate for the API server; followed.",
-    ),
-    flag("client-key", CLIENT, Text(|o| &mut o.client_key), Obeyed("flags_of_a_client_say_where_the_api_server_is"), "Its key."),
-    flag(
-        "cluster",
-        CLIENT,
-        Text(|o| &mut o.cluster),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "The cluster of the kubeconfig, rather than its context's.",
-    ),
-    flag(
-        "user",
-        CLIENT,
-        Text(|o| &mut o.user),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "The user of the kubeconfig, rather than its context's.",
-    ),
-    flag(
-        "context",
-        CLIENT,
-        Text(|o| &mut o.context),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "The context of the kubeconfig, rather than its current one.",
-    ),
-    flag(
-        "token",
-        CLIENT,
-        Secret(|o| &mut o.token),
-        Obeyed("flags_of_a_client_say_where_the_api_server_is"),
-        "This program's own token for the API server. Whoever lists processes can read it: a kubeconfig with tokenFile is better.",
-    ),
-    flag("namespace", CLIENT, Text(|o| &mut o.namespace), Warned, "Without effect, but that the pod's ServiceAccount is not used."),
-    flag(
-        "request-timeout",
-        CLIENT,
-        Text(|o| &mut o.request_timeout),
-        Warned,
-        "Without effect, but that the pod's ServiceAccount is not used.",
-    ),
-    refused("insecure-skip-tls-verify", CLIENT, NoBool("false")),
-    refused("tls-server-name", CLIENT, NoValue("string", "")),
-    refused("as-uid", CLIENT, NoValue("string", "")),
-    refused("as-user-extra", CLIENT, NoValue("strings", "")),
-    flag("disable-compression", CLIENT, NoBool("false"), Warned, "Without effect: bodies are passed on as they are."),
-    flag("kube-client-qps", CLIENT, NoValue("float32", "0"), Warned, "Without effect: no rate is limited."),
-    flag("kube-client-burst", CLIENT, NoValue("int", "0"), Warned, "Without effect: no rate is limited."),
-    flag(
-        "v",
-        MISC,
-        Int32(|o| &mut o.verbosity),
-        Obeyed("what_the_program_says_of_itself"),
-        "How much is logged: 0 starts, faults and tokens that are no good, 1 the flags too, 2 refusals too, 5 everything.",
-    ),
-    flag(
-        "log-format",
-        MISC,
-        Text(|o| &mut o.log_format),
-        Obeyed("what_the_program_says_of_itself"),
-        "How log lines look: text (klog's) or json.",
-    ),
-    flag("version", MISC, Field::Version(|o| &mut o.version), Obeyed("what_the_program_says_of_itself"), "Print the version and exit."),
-    flag("help", MISC, Bool(|o| &mut o.help), Obeyed("what_the_program_says_of_itself"), "Print this and exit."),
-    flag("vmodule", MISC, NoValue("moduleSpec", ""), Warned, "Without effect: -v holds for all files."),
-    flag("log-flush-frequency", MISC, NoValue("duration", "5s"), Warned, "Without effect: lines are written at once."),
+pub(super) const SERVING: Flags = &[
+    obeyed("bind-address", Text(|o| &mut o.bind_address), "bind_address_and_versions_are_obeyed")
+        .help("The IP address to serve HTTPS on; 0.0.0.0 and :: mean all."),
+    obeyed("secure-port", Int(|o| &mut o.secure_port), "users_are_told_to_the_api_server").help("The port to serve HTTPS on."),
+    obeyed("tls-cert-file", Text(|o| &mut o.tls_cert_file), "users_are_told_to_the_api_server")
+        .help("The certificate to serve, with what vouches for it, in PEM; followed. Without it a self-signed one is made."),
+    obeyed("tls-private-key-file", Text(|o| &mut o.tls_private_key_file), "users_are_told_to_the_api_server")
+        .help("The certificate's key."),
+    obeyed("tls-cipher-suites", List(|o| &mut o.tls_cipher_suites), "bind_address_and_versions_are_obeyed")
+        .help("The cipher suites of TLS 1.2, by Go's names; those of TLS 1.3 are always on."),
+    obeyed("tls-min-version", Text(|o| &mut o.tls_min_version), "bind_address_and_versions_are_obeyed")
+        .help("The least version of TLS: VersionTLS12 or VersionTLS13; VersionTLS10 and VersionTLS11 mean VersionTLS12."),
+    obeyed("http2-max-streams-per-connection", Int(|o| &mut o.http2_max_streams_per_connection), "bind_address_and_versions_are_obeyed")
+        .help("How many requests a client may have open on a connection of HTTP/2; 0 means 100."),
+    obeyed("disable-http2-serving", Bool(|o| &mut o.disable_http2_serving), "bind_address_and_versions_are_obeyed")
+        .help("Serve HTTP/1.1 alone."),
+    refused("tls-sni-cert-key", NoValue("namedCertKey", "")),
+    warned("cert-dir", NoValue("string", "/var/run/kubernetes"), "Without effect, as in the Go program: give --tls-cert-file."),
+    warned("permit-port-sharing", NoBool("false"), "Without effect: the port is this program's alone."),
+    warned("permit-address-sharing", NoBool("false"), "Without effect: SO_REUSEADDR is always set."),
+];
+
+pub(super) const AUDIT: Flags = &[
+    refused("audit-policy-file", NoValue("string", "")),
+    refused("audit-log-path", NoValue("string", "")),
+    refused("audit-log-maxage", NoValue("int", "0")),
+    refused("audit-log-maxbackup", NoValue("int", "0")),
+    refused("audit-log-maxsize", NoValue("int", "0")),
+    refused("audit-log-format", NoValue("string", "json")),
+    refused("audit-log-version", NoValue("string", "audit.k8s.io/v1")),
+    refused("audit-log-mode", NoValue("string", "blocking")),
+    refused("audit-log-batch-buffer-size", NoValue("int", "10000")),
+    refused("audit-log-batch-max-size", NoValue("int", "1")),
+    refused("audit-log-batch-max-wait", NoValue("duration", "0s")),
+    refused("audit-log-batch-throttle-qps", NoValue("float32", "0")),
+    refused("audit-log-batch-throttle-burst", NoValue("int", "0")),
+    refused("audit-log-truncate-max-batch-size", NoValue("int", "10485760")),
+    refused("audit-log-truncate-max-event-size", NoValue("int", "102400")),
+    refused("audit-webhook-config-file", NoValue("string", "")),
+    refused("audit-webhook-initial-backoff", NoValue("duration", "10s")),
+    refused("audit-webhook-batch-initial-backoff", NoValue("duration", "10s")),
+    refused("audit-webhook-version", NoValue("string", "audit.k8s.io/v1")),
+    refused("audit-webhook-mode", NoValue("string", "batch")),
+    refused("audit-webhook-batch-buffer-size", NoValue("int", "10000")),
+    refused("audit-webhook-batch-max-size", NoValue("int", "400")),
+    refused("audit-webhook-batch-max-wait", NoValue("duration", "30s")),
+    refused("audit-webhook-batch-throttle-qps", NoValue("float32", "10")),
+    refused("audit-webhook-batch-throttle-burst", NoValue("int", "15")),
+    refused("audit-webhook-truncate-max-batch-size", NoValue("int", "10485760")),
+    refused("audit-webhook-truncate-max-event-size", NoValue("int", "102400")),
+    refused("audit-log-compress", NoBool("false")),
+    refused("audit-log-batch-throttle-enable", NoBool("false")),
+    refused("audit-log-truncate-enabled", NoBool("false")),
+    refused("audit-webhook-batch-throttle-enable", NoBool("true")),
+    refused("audit-webhook-truncate-enabled", NoBool("false")),
+    refused("audit-dynamic-configuration", NoBool("false")),
+];
+
+pub(super) const CLIENT: Flags = &[
+    obeyed("kubeconfig", Text(|o| &mut o.kubeconfig), "users_are_told_to_the_api_server")
+        .help("How to reach the API server, and as whom. Without it and the flags below: as the pod's ServiceAccount."),
+    obeyed("server", Text(|o| &mut o.server), "flags_of_a_client_say_where_the_api_server_is").help("The URL of the API server."),
+    obeyed("certificate-authority", Text(|o| &mut o.certificate_authority), "flags_of_a_client_say_where_the_api_server_is")
+        .help("PEM certificates of the authorities that vouch for the API server; followed."),
+    obeyed("client-certificate", Text(|o| &mut o.client_certificate), "flags_of_a_client_say_where_the_api_server_is")
+        .help("This program's own certificate for the API server; followed."),
+    obeyed("client-key", Text(|o| &mut o.client_key), "flags_of_a_client_say_where_the_api_server_is").help("Its key."),
+    obeyed("cluster", Text(|o| &mut o.cluster), "flags_of_a_client_say_where_the_api_server_is")
+        .help("The cluster of the kubeconfig, rather than its context's."),
+    obeyed("user", Text(|o| &mut o.user), "flags_of_a_client_say_where_the_api_server_is")
+        .help("The user of the kubeconfig, rather than its context's."),
+    obeyed("context", Text(|o| &mut o.context), "flags_of_a_client_say_where_the_api_server_is")
+        .help("The context of the kubeconfig, rather than its current one."),
+    obeyed("token", Secret(|o| &mut o.token), "flags_of_a_client_say_where_the_api_server_is")
+        .help("This program's own token for the API server. Whoever lists processes can read it: a kubeconfig with tokenFile is better."),
+    warned("namespace", Text(|o| &mut o.namespace), "Without effect, but that the pod's ServiceAccount is not used."),
+    warned("request-timeout", Text(|o| &mut o.request_timeout), "Without effect, but that the pod's ServiceAccount is not used."),
+    refused("insecure-skip-tls-verify", NoBool("false")),
+    refused("tls-server-name", NoValue("string", "")),
+    refused("as-uid", NoValue("string", "")),
+    refused("as-user-extra", NoValue("strings", "")),
+    warned("disable-compression", NoBool("false"), "Without effect: bodies are passed on as they are."),
+    warned("kube-client-qps", NoValue("float32", "0"), "Without effect: no rate is limited."),
+    warned("kube-client-burst", NoValue("int", "0"), "Without effect: no rate is limited."),
+];
+
+pub(super) const MISC: Flags = &[
+    obeyed("v", Int32(|o| &mut o.verbosity), "what_the_program_says_of_itself")
+        .help("How much is logged: 0 starts, faults and tokens that are no good, 1 the flags too, 2 refusals too, 5 everything."),
+    obeyed("log-format", Text(|o| &mut o.log_format), "what_the_program_says_of_itself").help("How log lines look: text (klog's) or json."),
+    obeyed("version", Field::Version(|o| &mut o.version), "what_the_program_says_of_itself").help("Print the version and exit."),
+    obeyed("help", Bool(|o| &mut o.help), "what_the_program_says_of_itself").help("Print this and exit."),
+    warned("vmodule", NoValue("moduleSpec", ""), "Without effect: -v holds for all files."),
+    warned("log-flush-frequency", NoValue("duration", "5s"), "Without effect: lines are written at once."),
     klog("add-dir-header", NoBool("false")),
     klog("alsologtostderr", NoBool("false")),
     klog("log-backtrace-at", NoValue("string", ":0")),

@@ -40,14 +40,14 @@ pub(super) fn explain(fault: &Fault) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::table::FLAGS;
+    use crate::flags::PROGRAM;
 
     #[test]
     fn no_foreign_flag_is_known_and_every_flag_named_instead_is() {
         for (foreign, instead) in FOREIGN {
-            assert!(FLAGS.iter().all(|flag| flag.name != foreign), "{foreign}");
+            assert!(PROGRAM.flags().all(|flag| flag.name != foreign), "{foreign}");
             for word in instead.split([' ', ',']).filter_map(|word| word.strip_prefix("--")) {
-                assert!(FLAGS.iter().any(|flag| flag.name == word), "{foreign}: {word}");
+                assert!(PROGRAM.flags().any(|flag| flag.name == word), "{foreign}: {word}");
             }
         }
     }
