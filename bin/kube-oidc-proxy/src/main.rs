@@ -10,27 +10,23 @@ mod settings;
 
 use std::{env, process::ExitCode};
 
-use command::{Version, complain, print};
-use flags::PROGRAM;
+use command::Version;
+use flags::{Options, PROGRAM};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let line = PROGRAM.read(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect());
-    if line.errors.is_empty() {
-        if line.options.help {
-            return print(&PROGRAM.help());
+    PROGRAM.main(told, program::run)
+}
+
+/// What is only to be printed.
+fn told(options: &Options) -> Option<String> {
+    let (system, machine) = (env::consts::OS, env::consts::ARCH);
+    match options.version {
+        _ if options.help => Some(PROGRAM.help()),
+        Version::Plain | Version::Raw => {
+            Some(format!("kube-oidc-proxy version: version.Info{{GitVersion:\"{VERSION}\", Platform:\"{system}/{machine}\"}}\n"))
         }
-        if matches!(line.options.version, Version::Plain | Version::Raw) {
-            let (system, machine) = (env::consts::OS, env::consts::ARCH);
-            return print(&format!("kube-oidc-proxy version: version.Info{{GitVersion:\"{VERSION}\", Platform:\"{system}/{machine}\"}}\n"));
-        }
-    }
-    match program::run(line) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(errors) => {
-            complain("Error", &errors);
-            ExitCode::FAILURE
-        }
+        Version::Run | Version::Changed => None,
     }
 }

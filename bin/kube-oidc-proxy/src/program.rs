@@ -1,11 +1,8 @@
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{process::ExitCode, sync::Arc};
 
-use ::settings::{Contents, Reload, Reloadable, ServingPair, UpstreamRoots, Watched, watch};
+use ::settings::{Contents, Reloadable, ServingPair, UpstreamRoots, Watched, followed, now, watch};
 use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
-use command::CommandLine;
+use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
 use http::{HeaderName, header, uri::Scheme};
 use kube_api::{Pem, Route};
@@ -16,19 +13,18 @@ use proxy::{
     server_config,
     upstream::{Address, Speech, Upstream, client_config},
 };
-use tokio::runtime::Builder;
 
 use crate::{
     VERSION,
     flags::{Options, PROGRAM},
-    settings::{self, API_CA, API_PAIR, INTERVAL, SERVING_PAIR, Settings, Sources, TOKEN_TTL},
+    settings::{self, API_CA, API_PAIR, INTERVAL, Settings, Sources, TOKEN_TTL},
 };
 
 /// Connections of clients at a time: each watch may have one.
 const CONNECTIONS: usize = 10_000;
 
 /// Runs until a signal ends it well, or says all that is wrong.
-pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
+pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, ignored, mut errors, .. } = line;
     let metrics = Metrics::new("kube_oidc_proxy", VERSION);
     let format = settings::log_format(&options).unwrap_or_else(|why| {
@@ -38,9 +34,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
     let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
     let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
         .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
-    let runtime =
-        Builder::new_current_thread().enable_all().build().map_err(|why| vec![format!("the system gives no event queue: {why}")])?;
-    let settings::Checked { sources, settings, warnings, errors: found } = settings::check(&options);
+    let (sources, settings, Findings { warnings, errors: found }) = settings::check(&options);
     errors.extend(found);
     tracing::info!(version = VERSION, "Starting kube-oidc-proxy");
     if verbosity > 0 {
@@ -51,10 +45,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
         tracing::warn!(flags = flags.join(", "), "These flags are without effect");
     }
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let result = runtime.block_on(start(sources, settings, errors, metrics));
-    // A name that is being resolved has a thread of its own, and need not be waited for.
-    runtime.shutdown_background();
-    result
+    block_on(start(sources, settings, errors, metrics))?.map(|()| ExitCode::SUCCESS)
 }
 
 /// Opens everything, and serves if nothing is wrong with any of it.
@@ -70,7 +61,7 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     let serving = bind(&settings, &files, drain, &metrics).await?;
     tokio::select! {
         () = serving.run(road, probes) => Ok(()),
-        never = watch(files.followed(), |entry, outcome| report(entry, outcome, &metrics)) => match never {},
+        never = watch(files.followed(), |flags, outcome| metrics.reload(flags, outcome)) => match never {},
         second = signals.obey(trigger, settings.grace) => Err(vec![second]),
     }
 }
@@ -87,14 +78,7 @@ struct Files {
 impl Files {
     /// Opens each file that a flag or the kubeconfig names; all that are of no use are named among `errors`.
     async fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
-        let serving = match sources.pair {
-            Some((certificate, key)) => ServingPair::open(SERVING_PAIR, certificate, key).map_err(|why| why.to_string()),
-            None => {
-                tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
-                ServingPair::self_signed(&[]).map(Watched::fixed).map_err(|why| why.to_string())
-            }
-        };
-        let serving = serving.map_err(|why| errors.push(why));
+        let serving = ServingPair::open_or_make(sources.pair, &[]).map_err(|why| errors.push(why.to_string()));
         let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
         let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
         let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
@@ -105,10 +89,9 @@ impl Files {
     }
 
     fn followed(&self) -> Vec<(std::time::Duration, Arc<dyn Reloadable>)> {
-        let roots = [&self.oidc_roots, &self.api_roots].into_iter().flatten().map(|roots| Arc::clone(roots) as Arc<dyn Reloadable>);
-        let pairs = [Some(&self.serving), self.api_pair.as_ref()].into_iter().flatten().map(|pair| Arc::clone(pair) as Arc<dyn Reloadable>);
-        // What comes from no file has no name.
-        roots.chain(pairs).filter(|entry| !entry.subject().is_empty()).map(|entry| (INTERVAL, entry)).collect()
+        let roots = followed(&self.oidc_roots).chain(followed(&self.api_roots));
+        let pairs = followed([&self.serving]).chain(followed(&self.api_pair));
+        roots.chain(pairs).map(|entry| (INTERVAL, entry)).collect()
     }
 }
 
@@ -129,20 +112,6 @@ fn identity(pair: (Pem, Pem)) -> Result<Arc<Watched<ServingPair>>, String> {
             ServingPair::parse(&contents).map(Watched::fixed).map_err(|why| why.to_string())
         }
         _ => Err("one is a file and the other is in the kubeconfig: both must be of one kind".to_owned()),
-    }
-}
-
-fn report(entry: &dyn Reloadable, outcome: &Reload, metrics: &Metrics) {
-    match outcome {
-        Reload::Unchanged => {}
-        Reload::Replaced => {
-            metrics.reload(entry.subject(), "replaced");
-            tracing::info!(flags = entry.subject(), "Files have changed and are in use");
-        }
-        Reload::Kept(why) => {
-            metrics.reload(entry.subject(), "kept");
-            tracing::error!(error = %why, "Files have changed and are of no use: what they held before stays in use");
-        }
     }
 }
 
@@ -207,10 +176,4 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
 async fn listener(flag: &str, name: &'static str, address: &ListenAddress, tls: Option<ServerTls>) -> Result<Listener, String> {
     let socket = listen_on(address).await.map_err(|why| format!("{flag}: {address} cannot be listened on: {why}"))?;
     Ok(Listener { name, socket, tls })
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 
 use auth::{Algorithm, OidcSettings, TokenRules};
-use command::{Findings, TlsSettings, pair, path, time, tls_settings};
+use command::{Findings, TlsSettings, choice, pair, path, time, tls_settings};
 use go_compat::{ListenAddress, quote};
 use kube_api::{ApiSettings, Overrides};
 use observe::Format;
@@ -12,7 +12,6 @@ use proxy::{Http2, Limits};
 use crate::{VERSION, flags::Options};
 
 /// What files are called in the log.
-pub(crate) const SERVING_PAIR: &str = "--tls-cert-file, --tls-private-key-file";
 pub(crate) const API_CA: &str = "certificate-authority";
 pub(crate) const API_PAIR: &str = "client-certificate, client-key";
 
@@ -52,16 +51,8 @@ pub(crate) struct Sources {
     pub(crate) api: ApiSettings,
 }
 
-/// What came of a check: settings, if nothing was wrong.
-pub(crate) struct Checked {
-    pub(crate) sources: Sources,
-    pub(crate) settings: Option<Settings>,
-    pub(crate) warnings: Vec<String>,
-    pub(crate) errors: Vec<String>,
-}
-
-/// Checks everything that can be checked without opening a file.
-pub(crate) fn check(options: &Options) -> Checked {
+/// Checks everything that can be checked without opening a file. There are settings if nothing is wrong.
+pub(crate) fn check(options: &Options) -> (Sources, Option<Settings>, Findings) {
     let mut findings = Findings::default();
     let sources = Sources {
         pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings),
@@ -69,17 +60,12 @@ pub(crate) fn check(options: &Options) -> Checked {
         api: api(options),
     };
     let settings = read(options, &mut findings);
-    let Findings { warnings, errors } = findings;
-    Checked { sources, settings: settings.filter(|_| errors.is_empty()), warnings, errors }
+    (sources, settings.filter(|_| findings.errors.is_empty()), findings)
 }
 
 /// `--log-format`, with which everything else is said.
 pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
-    match options.log_format.as_str() {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        other => Err(format!("--log-format: invalid value {}: it must be text or json", quote(other))),
-    }
+    choice("log-format", &options.log_format, [("text", Format::Text), ("json", Format::Json)])
 }
 
 fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
@@ -97,10 +83,10 @@ fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
         findings.error("unable to securely serve on port 8080 (used by readiness probe)");
     }
     let tls = tls_settings(&options.tls_min_version, &options.tls_cipher_suites, &[], findings);
-    match options.inbound_impersonation.as_str() {
-        "deny" => {}
-        "review" => findings.error("--inbound-impersonation=review is not supported yet"),
-        other => findings.error(format!("--inbound-impersonation: invalid value {}: it must be deny or review", quote(other))),
+    match choice("inbound-impersonation", &options.inbound_impersonation, [("deny", true), ("review", false)]) {
+        Ok(true) => {}
+        Ok(false) => findings.error("--inbound-impersonation=review is not supported yet"),
+        Err(why) => findings.error(why),
     }
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
     let http2 = http2(options, findings);
@@ -207,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_least_is_enough() {
-        let Checked { settings, warnings, errors, sources } = check(&minimal());
+        let (sources, settings, Findings { warnings, errors }) = check(&minimal());
         assert_eq!((settings.is_some(), warnings, errors), (true, vec![], vec![]));
         assert!(sources.api.overrides.is_none() && sources.api.kubeconfig.is_none(), "in the pod's cluster");
     }
@@ -229,7 +215,7 @@ mod tests {
         ] {
             let mut options = minimal();
             change(&mut options);
-            assert!(check(&options).sources.api.overrides.is_some(), "{options:?}");
+            assert!(check(&options).0.api.overrides.is_some(), "{options:?}");
         }
     }
 
@@ -246,7 +232,7 @@ mod tests {
             tls_cert_file: "c".into(),
             ..minimal()
         };
-        let Checked { settings, errors, .. } = check(&options);
+        let (_, settings, Findings { errors, .. }) = check(&options);
         assert!(settings.is_none());
         assert_eq!(
             errors,

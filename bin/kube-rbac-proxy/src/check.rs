@@ -5,17 +5,16 @@ use std::{
     time::Duration,
 };
 
-use command::CommandLine;
+use command::{CommandLine, Findings, block_on, complain};
 use kube_api::{AccessVerdict, Api};
 use request::{Attributes, ResourceAttributes, User};
 use tokio::time::Instant;
 
 use crate::{
-    complain,
     files::Files,
     flags::Options,
-    gate, program,
-    settings::{self, Checked, Deciding, Method, Mode},
+    gate,
+    settings::{self, Deciding, Method, Mode},
 };
 
 /// Who may do everything, whatever RBAC says.
@@ -26,11 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, mut errors, ignored, .. } = line;
     errors.extend(settings::log_format(&options).err());
-    let Checked { sources, settings, mut warnings, errors: found } = settings::check(&options);
+    let (sources, settings, Findings { mut warnings, errors: found }) = settings::check(&options);
     errors.extend(found);
     warnings.extend(ignored.iter().map(|name| format!("--{name} is without effect")));
-    let runtime = program::runtime()?;
-    runtime.block_on(async {
+    block_on(async {
         let api = gate::connect(&sources, &mut errors).await.flatten();
         let files = Files::open(sources, &mut errors);
         if let Some(files) = &files {
@@ -43,8 +41,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
                 ask(api, &settings.deciding, &mut warnings, &mut errors).await;
             }
         }
-    });
-    runtime.shutdown_background();
+    })?;
     complain("Warning", &warnings);
     if options.strict && !warnings.is_empty() {
         errors.push(format!("{} warnings, and --strict is given", warnings.len()));

@@ -6,18 +6,18 @@ use std::{
 };
 
 use auth::{Explanation, RequestGate};
-use command::CommandLine;
+use command::{CommandLine, Findings, block_on, choice, complain};
 use http::{HeaderName, HeaderValue, Request, request::Parts};
 use observe::Metrics;
 use request::User;
 use serde_json::json;
 
 use crate::{
-    VERSION, complain,
+    VERSION,
     files::DecidingFiles,
     flags::{ExplainOptions, Options},
-    gate, program,
-    settings::{self, Checked, Mode},
+    gate,
+    settings::{self, Mode},
 };
 
 /// The request would be refused, or a review is not allowed.
@@ -26,31 +26,21 @@ const DENIED: u8 = 2;
 /// Says what would become of a request, or answers reviews; nothing is served.
 pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, mut errors, .. } = line;
-    let form = form(&options.explain).map_err(|why| errors.push(why)).ok();
+    let json = choice("output", &options.explain.output, [("text", false), ("json", true)]).map_err(|why| errors.push(why)).ok();
     let head = head(&options.explain).map_err(|why| errors.push(why)).ok();
-    let runtime = program::runtime()?;
-    let ended = runtime.block_on(async {
+    block_on(async {
         let gate = open(&options, &mut errors).await;
-        let (Some(gate), Some(form), Some(head), true) = (gate, form, head, errors.is_empty()) else { return Err(errors) };
+        let (Some(gate), Some(json), Some(head), true) = (gate, json, head, errors.is_empty()) else { return Err(errors) };
         match options.explain.reviews.as_str() {
-            "" => show(gate.explain(head, user(&options.explain)).await, &options.explain, form),
+            "" => show(gate.explain(head, user(&options.explain)).await, &options.explain, json),
             source => reviews::answer(&gate, source).await,
         }
         .map_err(|why| vec![why])
-    });
-    runtime.shutdown_background();
-    ended
-}
-
-/// How the answer looks.
-#[derive(Clone, Copy)]
-enum Form {
-    Text,
-    Json,
+    })?
 }
 
 async fn open(options: &Options, errors: &mut Vec<String>) -> Option<RequestGate> {
-    let Checked { mut sources, settings, warnings, errors: found } = settings::check_deciding(options);
+    let (mut sources, settings, Findings { warnings, errors: found }) = settings::check_deciding(options);
     errors.extend(found);
     complain("Warning", &warnings);
     // Who asks is said by flags, and no token is reviewed.
@@ -60,14 +50,6 @@ async fn open(options: &Options, errors: &mut Vec<String>) -> Option<RequestGate
     complain("Warning", &files.doubts());
     let gate = gate::open(&settings?, &files, api?.as_ref(), None, &Metrics::new("kube_rbac_proxy", VERSION));
     gate.map_err(|why| errors.push(why)).ok()
-}
-
-fn form(options: &ExplainOptions) -> Result<Form, String> {
-    match options.output.as_str() {
-        "text" => Ok(Form::Text),
-        "json" => Ok(Form::Json),
-        other => Err(format!("--output: invalid value {}: it must be text or json", go_compat::quote(other))),
-    }
 }
 
 fn head(options: &ExplainOptions) -> Result<Parts, String> {
@@ -96,11 +78,11 @@ fn user(options: &ExplainOptions) -> Option<User> {
     (!name.is_empty()).then(|| User { name, groups, uid: options.uid.clone(), ..User::default() })
 }
 
-fn show(explanation: Explanation, options: &ExplainOptions, form: Form) -> Result<ExitCode, String> {
+fn show(explanation: Explanation, options: &ExplainOptions, json: bool) -> Result<ExitCode, String> {
     let Explanation { steps, refusal } = explanation;
     let row = refusal.as_ref().map(|refusal| refusal.reason().row());
-    let text = match form {
-        Form::Json => {
+    let text = match json {
+        true => {
             let steps: Vec<_> = steps.iter().map(|step| json!({ "step": step.name, "says": step.says })).collect();
             let decision = match row {
                 None => json!({ "allowed": true }),
@@ -109,7 +91,7 @@ fn show(explanation: Explanation, options: &ExplainOptions, form: Form) -> Resul
             let request = json!({ "method": options.method, "path": options.path, "user": options.user, "groups": options.groups });
             format!("{}\n", json!({ "request": request, "steps": steps, "decision": decision }))
         }
-        Form::Text => {
+        false => {
             let mut text = format!("{:15} {} {}\n", "request", options.method, options.path);
             for step in &steps {
                 // What is said in several lines stays in its column.

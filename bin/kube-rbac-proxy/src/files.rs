@@ -1,16 +1,11 @@
 mod deciding;
 
-use std::{
-    convert::Infallible,
-    fs,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{convert::Infallible, fs, sync::Arc, time::Duration};
 
 use kube_api::{Api, Health};
 use observe::Metrics;
 use proxy::{Drain, Readiness, StatusLine};
-use settings::{Reload, Reloadable, ServingPair, UpstreamRoots, Watched, watch};
+use settings::{Reloadable, ServingPair, UpstreamRoots, Watched, followed, now, watch};
 
 pub(crate) use self::deciding::DecidingFiles;
 use self::deciding::{open, said};
@@ -31,12 +26,9 @@ pub(crate) struct Files {
 impl Files {
     /// Opens each file that a flag names; all that are of no use are named among `errors`.
     pub(crate) fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
-        let serving = match &sources.pair {
-            Some((certificate, key)) => ServingPair::open("--tls-cert-file, --tls-private-key-file", certificate.clone(), key.clone())
-                .map_err(|why| why.to_string()),
-            None => self_signed().map_err(|why| why.to_string()),
-        };
-        let serving = serving.map_err(|why| errors.push(why));
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let serving = ServingPair::open_or_make(sources.pair.clone(), &[host.trim().to_owned()]);
+        let serving = serving.map_err(|why| errors.push(why.to_string()));
         let upstream_roots = open(sources.upstream_ca.clone(), |path| UpstreamRoots::open("--upstream-ca-file", path), errors);
         let upstream_pair = open(
             sources.upstream_pair.clone(),
@@ -69,19 +61,13 @@ impl Files {
 
     /// Looks at the files for ever.
     pub(crate) async fn follow(&self, pair_interval: Duration, metrics: &Metrics) -> Infallible {
-        watch(self.followed(pair_interval), |entry, outcome| match outcome {
-            Reload::Unchanged => {}
-            Reload::Replaced => {
-                metrics.reload(entry.subject(), "replaced");
-                tracing::info!(flags = entry.subject(), "Files have changed and are in use");
+        let report = |flags, outcome| {
+            metrics.reload(flags, outcome);
+            if outcome == "replaced" {
                 self.warn(metrics);
             }
-            Reload::Kept(why) => {
-                metrics.reload(entry.subject(), "kept");
-                tracing::error!(error = %why, "Files have changed and are of no use: what they held before stays in use");
-            }
-        })
-        .await
+        };
+        watch(self.followed(pair_interval), report).await
     }
 
     /// What `/readyz` shows of the files and of the API server.
@@ -106,14 +92,8 @@ impl Files {
     }
 
     fn followed(&self, pair_interval: Duration) -> Vec<(Duration, Arc<dyn Reloadable>)> {
-        let mut entries: Vec<(Duration, Arc<dyn Reloadable>)> = Vec::new();
-        if !self.serving.subject().is_empty() {
-            entries.push((pair_interval, Arc::clone(&self.serving) as Arc<dyn Reloadable>));
-        }
-        let roots = self.upstream_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
-        let pair = self.upstream_pair.clone().map(|pair| pair as Arc<dyn Reloadable>);
-        entries.extend(roots.into_iter().chain(pair).chain(self.deciding.followed()).map(|entry| (INTERVAL, entry)));
-        entries
+        let others = followed(&self.upstream_roots).chain(followed(&self.upstream_pair)).chain(self.deciding.followed());
+        followed([&self.serving]).map(|pair| (pair_interval, pair)).chain(others.map(|entry| (INTERVAL, entry))).collect()
     }
 }
 
@@ -124,16 +104,4 @@ fn api_line(health: &Health) -> StatusLine {
         Health::Failing { since, why } => (false, format!("failing for {} s: {why}", since.elapsed().as_secs())),
     };
     StatusLine { name: "kube-api", ok, detail }
-}
-
-fn self_signed() -> Result<Arc<Watched<ServingPair>>, settings::serving::SelfSignedError> {
-    tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    ServingPair::self_signed(&[host.trim().to_owned()]).map(Watched::fixed)
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

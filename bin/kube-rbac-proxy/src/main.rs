@@ -15,33 +15,26 @@ mod wider;
 
 use std::{env, process::ExitCode};
 
-use command::{Version, complain, print};
-use flags::{CHECK, EXPLAIN, PROGRAM};
+use command::Version;
+use flags::{CHECK, EXPLAIN, Options, PROGRAM};
 
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let line = PROGRAM.read(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect());
-    if line.errors.is_empty() {
-        if line.options.help {
-            return print(&PROGRAM.help());
-        }
-        match line.options.version {
-            Version::Plain => return print(&format!("kube-rbac-proxy {VERSION}\n")),
-            Version::Raw => {
-                let (system, machine) = (env::consts::OS, env::consts::ARCH);
-                return print(&format!("kube-rbac-proxy version.Info{{GitVersion:\"{VERSION}\", Platform:\"{system}/{machine}\"}}\n"));
-            }
-            Version::Run | Version::Changed => {}
-        }
-    }
-    let ended = match line.command {
+    PROGRAM.main(told, |line| match line.command {
         Some(EXPLAIN) => explain::run(line),
         Some(CHECK) => check::run(line),
-        _ => program::run(line).map(|()| ExitCode::SUCCESS),
-    };
-    ended.unwrap_or_else(|errors| {
-        complain("Error", &errors);
-        ExitCode::FAILURE
+        _ => program::run(line),
     })
+}
+
+/// What is only to be printed.
+fn told(options: &Options) -> Option<String> {
+    let (system, machine) = (env::consts::OS, env::consts::ARCH);
+    match options.version {
+        _ if options.help => Some(PROGRAM.help()),
+        Version::Plain => Some(format!("kube-rbac-proxy {VERSION}\n")),
+        Version::Raw => Some(format!("kube-rbac-proxy version.Info{{GitVersion:\"{VERSION}\", Platform:\"{system}/{machine}\"}}\n")),
+        Version::Run | Version::Changed => None,
+    }
 }

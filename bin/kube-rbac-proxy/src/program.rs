@@ -1,21 +1,20 @@
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use auth::RequestGate;
-use command::{CommandLine, Version};
+use command::{CommandLine, Findings, Version, block_on};
 use kube_api::Api;
 use observe::{LogSettings, Metrics};
 use proxy::{
     Drain, DrainTrigger, Endpoints, ErrorForm, ManagedHeaders, Road, Signals,
     upstream::{Speech, Upstream, client_config},
 };
-use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     VERSION,
     files::Files,
     flags::{Options, PROGRAM},
     gate, serve,
-    settings::{self, Checked, Settings, Sources, UpstreamSettings},
+    settings::{self, Settings, Sources, UpstreamSettings},
     wider,
 };
 
@@ -24,7 +23,7 @@ use crate::{
 const MANAGED: [&str; 3] = ["impersonate-", "x-http-method", "x-method-override"];
 
 /// Runs until a signal ends it well, or says all that is wrong.
-pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
+pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
     let CommandLine { options, ignored, mut errors, .. } = line;
     let metrics = Metrics::new("kube_rbac_proxy", VERSION);
     let format = settings::log_format(&options).unwrap_or_else(|why| {
@@ -34,20 +33,10 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<(), Vec<String>> {
     let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
     let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
         .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
-    let runtime = runtime()?;
-
-    let Checked { sources, settings, warnings, errors: found } = settings::check(&options);
+    let (sources, settings, Findings { warnings, errors: found }) = settings::check(&options);
     errors.extend(found);
     say(&options, &ignored, &warnings, verbosity);
-    let result = runtime.block_on(start(sources, settings, errors, metrics));
-    // A name that is being resolved has a thread of its own, and need not be waited for.
-    runtime.shutdown_background();
-    result
-}
-
-/// One thread for everything that waits.
-pub(crate) fn runtime() -> Result<Runtime, Vec<String>> {
-    Builder::new_current_thread().enable_all().build().map_err(|why| vec![format!("the system gives no event queue: {why}")])
+    block_on(start(sources, settings, errors, metrics))?.map(|()| ExitCode::SUCCESS)
 }
 
 fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32) {

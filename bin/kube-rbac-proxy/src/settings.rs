@@ -8,7 +8,7 @@ mod upstream;
 use std::{env, path::PathBuf, time::Duration};
 
 use auth::IdentityHeaders;
-use command::{Findings, pair, path, time, tls_settings};
+use command::{Findings, choice, pair, path, time, tls_settings};
 use go_compat::quote;
 use http::{HeaderName, HeaderValue, header};
 use kube_api::ApiSettings;
@@ -90,17 +90,11 @@ pub(crate) struct Identity {
     pub(crate) enabled: bool,
 }
 
-/// What came of a check: settings, if nothing was wrong.
-#[derive(Debug)]
-pub(crate) struct Checked<T = Settings> {
-    pub(crate) sources: Sources,
-    pub(crate) settings: Option<T>,
-    pub(crate) warnings: Vec<String>,
-    pub(crate) errors: Vec<String>,
-}
+/// What came of a check: what is to be opened, settings if nothing is wrong, and what is.
+pub(crate) type Checked<T> = (Sources, Option<T>, Findings);
 
 /// Checks everything that can be checked without opening a file.
-pub(crate) fn check(options: &Options) -> Checked {
+pub(crate) fn check(options: &Options) -> Checked<Settings> {
     checked(options, read)
 }
 
@@ -117,17 +111,12 @@ fn checked<T>(options: &Options, rest: impl FnOnce(&Options, Deciding, &mut Find
     let deciding = deciding(options, &mut findings);
     let sources = sources(options, &deciding.deciders, &mut findings);
     let settings = rest(options, deciding, &mut findings);
-    let Findings { warnings, errors } = findings;
-    Checked { sources, settings: settings.filter(|_| errors.is_empty()), warnings, errors }
+    (sources, settings.filter(|_| findings.errors.is_empty()), findings)
 }
 
 /// `--log-format`, with which everything else is said.
 pub(crate) fn log_format(options: &Options) -> Result<Format, String> {
-    match options.log_format.as_str() {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        other => Err(format!("--log-format: invalid value {}: it must be text or json", quote(other))),
-    }
+    choice("log-format", &options.log_format, [("text", Format::Text), ("json", Format::Json)])
 }
 
 fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Option<Settings> {
@@ -307,7 +296,7 @@ mod tests {
 
     #[test]
     fn the_least_is_enough() {
-        let Checked { settings, warnings, errors, .. } = check(&minimal());
+        let (_, settings, Findings { warnings, errors }) = check(&minimal());
         assert_eq!((settings.is_some(), warnings, errors), (true, vec![], vec![]));
     }
 
@@ -324,7 +313,7 @@ mod tests {
             auth_header_groups_field_name: "Host".into(),
             ..(crate::flags::PROGRAM.defaults)()
         };
-        let Checked { settings, errors, .. } = check(&options);
+        let (_, settings, Findings { errors, .. }) = check(&options);
         assert!(settings.is_none());
         assert_eq!(
             errors,
@@ -351,7 +340,7 @@ mod tests {
             kube_api_burst: 5,
             ..minimal()
         };
-        let Checked { warnings, errors, .. } = check(&options);
+        let (.., Findings { warnings, errors }) = check(&options);
         assert_eq!(errors, [""; 0]);
         assert_eq!(
             warnings,

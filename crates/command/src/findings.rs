@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use go_compat::GoDuration;
+use go_compat::{GoDuration, quote};
 
 /// Collects what is wrong with a command line and what is without effect.
 #[derive(Debug, Default)]
@@ -44,4 +44,15 @@ pub fn pair(certificate: (&str, &str), key: (&str, &str), findings: &mut Finding
         (certificate, key) => return certificate.zip(key),
     }
     None
+}
+
+/// Which of two values a flag names.
+///
+/// # Errors
+///
+/// Neither.
+pub fn choice<T: Copy>(flag: &str, text: &str, known: [(&str, T); 2]) -> Result<T, String> {
+    let [(one, _), (other, _)] = known;
+    let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("--{flag}: invalid value {}: it must be {one} or {other}", quote(text)))
 }

@@ -11,9 +11,9 @@ mod tls;
 
 pub use self::{
     field::{Field, Version},
-    findings::{Findings, pair, path, time},
+    findings::{Findings, choice, pair, path, time},
     flag::{Flag, Program, Section, Standing, klog, refused, warned},
     line::CommandLine,
-    terminal::{complain, print},
+    terminal::{block_on, complain},
     tls::{TlsSettings, tls_settings},
 };

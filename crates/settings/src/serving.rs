@@ -1,11 +1,17 @@
 //! A certificate chain with its key: what a listener serves, or what the proxy shows its upstream.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    error::Error,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::{crypto::aws_lc_rs::sign, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, error::X509Error, prelude::FromDer};
 
 use crate::{Contents, LoadError, ParseError, Watched, pem};
 
@@ -22,16 +28,23 @@ pub struct ServingPair {
 
 /// A certificate could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum SelfSignedError {
-    /// The key or the signature failed.
-    #[error("a self-signed certificate cannot be made: {0}")]
-    Generate(#[source] rcgen::Error),
-    /// What was made is of no use.
-    #[error("a self-signed certificate cannot be made: {0}")]
-    Use(#[source] ParseError),
-}
+#[error("a self-signed certificate cannot be made: {0}")]
+pub struct SelfSignedError(#[source] Box<dyn Error + Send + Sync>);
 
 impl ServingPair {
+    /// Opens the files of `--tls-cert-file` and `--tls-private-key-file`, or makes a pair for these names where there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServingPair::open`] and [`ServingPair::self_signed`].
+    pub fn open_or_make(files: Option<(PathBuf, PathBuf)>, names: &[String]) -> Result<Arc<Watched<Self>>, Box<dyn Error>> {
+        if let Some((certificate, key)) = files {
+            return Ok(Self::open("--tls-cert-file, --tls-private-key-file", certificate, key)?);
+        }
+        tracing::info!("No --tls-cert-file is given: a self-signed certificate is made, which clients cannot verify");
+        Ok(Watched::fixed(Self::self_signed(names)?))
+    }
+
     /// Opens the two files, which may be one and the same, and follows them.
     ///
     /// # Errors
@@ -90,13 +103,7 @@ impl ServingPair {
     ///
     /// The cryptographic library fails.
     pub fn self_signed(names: &[String]) -> Result<Self, SelfSignedError> {
-        let (key, certificate) = generate(names).map_err(SelfSignedError::Generate)?;
-        let signing = sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-            .map_err(|error| SelfSignedError::Use(ParseError::new(error.to_string()).because(error)))?;
-        let parsed =
-            parse_certificate(&certificate).map_err(|error| SelfSignedError::Use(ParseError::new(error.to_string()).because(error)))?;
-        let (not_before, not_after) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
-        Ok(Self { certified: Arc::new(CertifiedKey::new(vec![certificate.clone()], signing)), not_before, not_after })
+        generate(names).map_err(SelfSignedError)
     }
 
     /// Why clients will not accept it at this time, in Unix seconds; `None` while they will.
@@ -110,19 +117,16 @@ impl ServingPair {
 }
 
 /// Reads a certificate that has no bytes after it.
-pub(crate) fn parse_certificate<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, x509_parser::error::X509Error> {
+pub(crate) fn parse_certificate<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, X509Error> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
-        Ok(_) => Err(x509_parser::error::X509Error::InvalidCertificate),
-        Err(error) => Err(match error {
-            x509_parser::nom::Err::Error(error) | x509_parser::nom::Err::Failure(error) => error,
-            x509_parser::nom::Err::Incomplete(_) => x509_parser::error::X509Error::InvalidCertificate,
-        }),
+        Ok(_) => Err(X509Error::InvalidCertificate),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn generate(names: &[String]) -> Result<(KeyPair, CertificateDer<'static>), rcgen::Error> {
-    const HOUR: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+fn generate(names: &[String]) -> Result<ServingPair, Box<dyn Error + Send + Sync>> {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
     let mut alternatives: Vec<_> = names.iter().filter_map(|name| alternative(name)).collect();
     if alternatives.is_empty() {
         alternatives.extend(alternative("localhost"));
@@ -139,8 +143,17 @@ fn generate(names: &[String]) -> Result<(KeyPair, CertificateDer<'static>), rcge
     let start = SystemTime::now() - HOUR;
     params.not_before = start.into();
     params.not_after = (start + HOUR * 24 * 365).into();
-    let certificate = params.self_signed(&key)?;
-    Ok((key, certificate.der().clone()))
+    let certificate = params.self_signed(&key)?.der().clone();
+    let signing = sign::any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
+    let parsed = parse_certificate(&certificate)?;
+    let (not_before, not_after) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+    Ok(ServingPair { certified: Arc::new(CertifiedKey::new(vec![certificate.clone()], signing)), not_before, not_after })
+}
+
+/// Today, in Unix seconds.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn alternative(name: &str) -> Option<SanType> {

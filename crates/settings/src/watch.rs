@@ -8,26 +8,34 @@ use tokio::{
 
 use crate::{Reload, Reloadable};
 
-/// Polls each entry at its interval and reports what came of it, [`Reload::Unchanged`] too. An interval of zero means
-/// never.
+/// Polls each entry at its interval, logs what came of it, and reports its flags as `replaced` or `kept`. An interval of
+/// zero means never.
 ///
 /// Never returns; dropping the future ends the polling, with at most one reload per entry running to its end.
-pub async fn watch(entries: Vec<(Duration, Arc<dyn Reloadable>)>, report: impl Fn(&dyn Reloadable, &Reload)) -> Infallible {
+pub async fn watch(entries: Vec<(Duration, Arc<dyn Reloadable>)>, report: impl Fn(&'static str, &'static str)) -> Infallible {
     let turn = Mutex::new(());
     let entries = entries.into_iter().filter(|(interval, _)| !interval.is_zero());
     join_all(entries.map(|(interval, entry)| poll(interval, entry, &turn, &report))).await;
     std::future::pending().await
 }
 
-async fn poll(interval: Duration, entry: Arc<dyn Reloadable>, turn: &Mutex<()>, report: impl Fn(&dyn Reloadable, &Reload)) {
+async fn poll(interval: Duration, entry: Arc<dyn Reloadable>, turn: &Mutex<()>, report: impl Fn(&'static str, &'static str)) {
     /// A file system that hangs holds up its own entry for good and the others for this long.
     const PATIENCE: Duration = Duration::from_secs(5);
     loop {
         time::sleep(interval).await;
         // One at a time: each thread that lives at the same moment costs memory that the allocator does not give back.
         let _turn = time::timeout(PATIENCE, turn.lock()).await;
-        if let Some(outcome) = on_a_thread(&entry).await {
-            report(&*entry, &outcome);
+        match on_a_thread(&entry).await {
+            None | Some(Reload::Unchanged) => {}
+            Some(Reload::Replaced) => {
+                tracing::info!(flags = entry.subject(), "Files have changed and are in use");
+                report(entry.subject(), "replaced");
+            }
+            Some(Reload::Kept(why)) => {
+                tracing::error!(error = %why, "Files have changed and are of no use: what they held before stays in use");
+                report(entry.subject(), "kept");
+            }
         }
     }
 }
@@ -90,8 +98,8 @@ mod tests {
         let entries: Vec<(Duration, Arc<dyn Reloadable>)> =
             vec![(Duration::from_millis(1), Arc::new(Hanging)), (Duration::from_millis(5), watched.clone())];
         let replaced = Notify::new();
-        let report = |entry: &dyn Reloadable, outcome: &Reload| {
-            if entry.subject() == "--flag" && matches!(outcome, Reload::Replaced) {
+        let report = |flags, outcome| {
+            if (flags, outcome) == ("--flag", "replaced") {
                 replaced.notify_one();
             }
         };

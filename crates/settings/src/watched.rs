@@ -154,6 +154,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 }
 
+/// Those of these values that files can change.
+pub fn followed<'a, T: Send + Sync + 'static>(
+    values: impl IntoIterator<Item = &'a Arc<Watched<T>>>,
+) -> impl Iterator<Item = Arc<dyn Reloadable>> {
+    values.into_iter().filter(|value| value.source.is_some()).map(|value| Arc::clone(value) as Arc<dyn Reloadable>)
+}
+
 impl<T: Send + Sync + 'static> Reloadable for Watched<T> {
     fn subject(&self) -> &'static str {
         self.subject

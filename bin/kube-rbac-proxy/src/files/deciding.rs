@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use auth::Policy;
-use settings::{ClientCa, ConfigFile, LoadError, Reloadable, TokenAuthFile, UpstreamRoots, Watched};
+use settings::{ClientCa, ConfigFile, LoadError, Reloadable, TokenAuthFile, UpstreamRoots, Watched, followed};
 
 use crate::settings::Sources;
 
@@ -42,12 +42,8 @@ impl DecidingFiles {
 
     /// Those that are followed while they change.
     pub(super) fn followed(&self) -> impl Iterator<Item = Arc<dyn Reloadable>> {
-        let client_ca = self.client_ca.clone().map(|ca| ca as Arc<dyn Reloadable>);
-        let tokens = self.tokens.clone().map(|tokens| tokens as Arc<dyn Reloadable>);
-        let policy = self.policy.clone().map(|policy| policy as Arc<dyn Reloadable>);
-        let oidc_roots = self.oidc_roots.clone().map(|roots| roots as Arc<dyn Reloadable>);
-        let config = (!self.config.subject().is_empty()).then(|| Arc::clone(&self.config) as Arc<dyn Reloadable>);
-        client_ca.into_iter().chain(tokens).chain(policy).chain(oidc_roots).chain(config)
+        let who = followed(&self.client_ca).chain(followed(&self.tokens)).chain(followed(&self.oidc_roots));
+        who.chain(followed(&self.policy)).chain(followed([&self.config]))
     }
 }
 
