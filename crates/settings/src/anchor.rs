@@ -146,13 +146,13 @@ impl Constraints {
 
 /// Whether Go's parser takes note of an extension, as it must of a critical one.
 fn go_handles(extension: &X509Extension<'_>) -> bool {
+    let is_known =
+        |name: &_| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::RFC822Name(_) | GeneralName::URI(_));
     match extension.parsed_extension() {
-        ParsedExtension::NameConstraints(constraints) => names(constraints).all(|name| {
-            matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::RFC822Name(_) | GeneralName::URI(_))
-        }),
-        ParsedExtension::SubjectAlternativeName(names) => names.general_names.iter().any(|name| {
-            matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_) | GeneralName::RFC822Name(_) | GeneralName::URI(_))
-        }),
+        ParsedExtension::NameConstraints(NameConstraints { permitted_subtrees, excluded_subtrees }) => {
+            permitted_subtrees.iter().chain(excluded_subtrees).flatten().all(|subtree| is_known(&subtree.base))
+        }
+        ParsedExtension::SubjectAlternativeName(names) => names.general_names.iter().any(is_known),
         ParsedExtension::AuthorityKeyIdentifier(_)
         | ParsedExtension::BasicConstraints(_)
         | ParsedExtension::CertificatePolicies(_)
@@ -164,8 +164,4 @@ fn go_handles(extension: &X509Extension<'_>) -> bool {
         | ParsedExtension::PolicyMappings(_) => true,
         _ => false,
     }
-}
-
-fn names<'a>(constraints: &'a NameConstraints<'a>) -> impl Iterator<Item = &'a GeneralName<'a>> {
-    constraints.permitted_subtrees.iter().chain(&constraints.excluded_subtrees).flatten().map(|subtree| &subtree.base)
 }

@@ -80,23 +80,25 @@ impl ConfigFile {
 
 const MINIMUM: &str = "it must have `authorization`, and `authorization: {}` authorizes by path";
 
+/// The known keys of a mapping, whose others are warnings unless they are misspelt.
+fn known<'a>(field: &Field<'a>, known: &[&'static str], warnings: &mut Vec<String>) -> Result<Mapping<'a>, ParseError> {
+    let mapping = field.mapping(known)?;
+    refuse_misspelt(&mapping, known)?;
+    warnings.extend(ignored(&mapping));
+    Ok(mapping)
+}
+
 fn ignored(mapping: &Mapping<'_>) -> Vec<String> {
     mapping.unknown().iter().map(|(_, field)| field.key_error("is unknown, and without effect").to_string()).collect()
 }
 
 /// Refuses an unknown key that is nearly a known one which is not given.
 fn refuse_misspelt(mapping: &Mapping<'_>, known: &[&'static str]) -> Result<(), ParseError> {
-    match misspelt(mapping, known) {
-        Some((field, name)) => Err(field.key_error(&format!("is unknown: did you mean `{name}`?"))),
-        None => Ok(()),
-    }
-}
-
-fn misspelt<'m, 'a>(mapping: &'m Mapping<'a>, known: &[&'static str]) -> Option<(&'m Field<'a>, &'static str)> {
-    mapping.unknown().iter().find_map(|(key, field)| {
-        let name = known.iter().copied().find(|name| mapping.get(name).is_none() && is_near(name, &key.text))?;
-        Some((field, name))
-    })
+    let slip = mapping.unknown().iter().find_map(|(key, field)| {
+        let name = known.iter().find(|name| mapping.get(name).is_none() && is_near(name, &key.text))?;
+        Some(field.key_error(&format!("is unknown: did you mean `{name}`?")))
+    });
+    slip.map_or(Ok(()), Err)
 }
 
 /// Whether a key is a name but for one slip, or a long beginning or an end, as `group` is of `apiGroup`.

@@ -4,71 +4,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::files::{Contents, MAX_FILE_BYTES};
+use crate::Contents;
 
 /// Why a value could not be had from its files. One line that names the flag, the file and what would be right, and
 /// that holds nothing of the file's content but names of keys and block labels.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file cannot be opened or read.
-    #[error("{subject}: {}: cannot be read: {source}", path.display())]
-    Read {
-        /// The flag.
-        subject: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        source: io::Error,
-    },
-    /// A directory, FIFO, socket or device: reading it might never end, or not give the same twice.
-    #[error("{subject}: {}: is {kind}, and must be a regular file", path.display())]
-    NotRegular {
-        /// The flag.
-        subject: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What it is, with its article.
-        kind: &'static str,
-    },
-    /// Over [`MAX_FILE_BYTES`].
-    #[error("{subject}: {}: is larger than {} MiB", path.display(), MAX_FILE_BYTES >> 20)]
-    TooLarge {
-        /// The flag.
-        subject: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder of manifests that has none.
-    #[error("{subject}: {}: has no file that ends in .yaml, .yml or .json", path.display())]
-    EmptyFolder {
-        /// The flag.
-        subject: &'static str,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The content is not valid.
-    #[error("{subject}: {source}")]
-    Parse {
-        /// The flag.
-        subject: &'static str,
-        /// Where and why.
-        #[source]
-        source: ParseError,
-    },
+#[error("{subject}: {source}")]
+pub struct LoadError {
+    subject: &'static str,
+    source: ParseError,
 }
 
 impl LoadError {
-    pub(crate) fn parse(subject: &'static str, contents: &[Contents], mut source: ParseError) -> Self {
+    /// About the content of these files, unless the error knows better.
+    pub(crate) fn of_content(subject: &'static str, contents: &[Contents], mut source: ParseError) -> Self {
         if source.files.is_empty() {
             source.files = contents.iter().map(|file| file.path().to_owned()).collect();
             source.files.dedup();
         }
-        Self::Parse { subject, source }
+        Self { subject, source }
+    }
+
+    /// About a file, or folder, as it is there.
+    pub(crate) fn of_file(subject: &'static str, path: &Path, message: impl Into<String>) -> Self {
+        Self { subject, source: ParseError::new(message).in_file(path) }
+    }
+
+    /// It cannot be opened or read, as the operating system says.
+    pub(crate) fn unreadable(subject: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { subject, source: ParseError::new(format!("cannot be read: {source}")).in_file(path).because(source) }
     }
 }
 
-/// Why the content of a file is not valid.
+/// Why a file is of no use.
 #[derive(Debug)]
 pub struct ParseError {
     files: Vec<PathBuf>,

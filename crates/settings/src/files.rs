@@ -18,9 +18,6 @@ pub struct Contents {
     bytes: Vec<u8>,
 }
 
-/// Tells two readings apart and keeps nothing of what was read, as that may be a key.
-pub(crate) type Fingerprint = [u8; 32];
-
 impl Contents {
     /// Bytes under a file's name.
     pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Self {
@@ -53,7 +50,7 @@ pub(crate) fn read_all(subject: &'static str, paths: &[PathBuf]) -> Result<Vec<C
 pub(crate) fn in_folders(subject: &'static str, paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
     let mut files = Vec::new();
     for path in paths {
-        let failed = |source| LoadError::Read { subject, path: path.clone(), source };
+        let failed = |source| LoadError::unreadable(subject, path, source);
         if !fs::metadata(path).map_err(failed)?.is_dir() {
             files.push(path.clone());
             continue;
@@ -61,7 +58,7 @@ pub(crate) fn in_folders(subject: &'static str, paths: &[PathBuf]) -> Result<Vec
         let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
         let mut inside: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_manifest(path)).collect();
         if inside.is_empty() {
-            return Err(LoadError::EmptyFolder { subject, path: path.clone() });
+            return Err(LoadError::of_file(subject, path, "has no file that ends in .yaml, .yml or .json"));
         }
         inside.sort();
         files.append(&mut inside);
@@ -74,23 +71,21 @@ fn is_manifest(path: &Path) -> bool {
     !is_hidden && path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-pub(crate) fn fingerprint(contents: &[Contents]) -> Fingerprint {
+/// Tells two readings apart and keeps nothing of what was read, as that may be a key.
+pub(crate) fn fingerprint(contents: &[Contents]) -> Vec<u8> {
     let mut context = digest::Context::new(&SHA256);
     for file in contents {
         context.update(&file.bytes.len().to_be_bytes());
         context.update(&file.bytes);
     }
-    let mut fingerprint = Fingerprint::default();
-    for (to, from) in fingerprint.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    fingerprint
+    context.finish().as_ref().to_vec()
 }
 
 fn read(subject: &'static str, path: &Path) -> Result<Contents, LoadError> {
-    let failed = |source| LoadError::Read { subject, path: path.to_owned(), source };
+    let failed = |source| LoadError::unreadable(subject, path, source);
+    // Reading a directory, FIFO, socket or device might never end, or not give the same twice.
     let check = |kind: FileType| match irregular(kind) {
-        Some(kind) => Err(LoadError::NotRegular { subject, path: path.to_owned(), kind }),
+        Some(kind) => Err(LoadError::of_file(subject, path, format!("is {kind}, and must be a regular file"))),
         None => Ok(()),
     };
     // Asked before the file is opened, as opening a FIFO waits for its writer; and after, as it may be another by then.
@@ -102,7 +97,7 @@ fn read(subject: &'static str, path: &Path) -> Result<Contents, LoadError> {
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or(0) + 1);
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(LoadError::TooLarge { subject, path: path.to_owned() });
+        return Err(LoadError::of_file(subject, path, format!("is larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     Ok(Contents { path: path.to_owned(), bytes })
 }

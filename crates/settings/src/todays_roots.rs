@@ -21,6 +21,8 @@ pub struct TodaysRoots {
     provider: Arc<CryptoProvider>,
 }
 
+type Signature = Result<HandshakeSignatureValid, rustls::Error>;
+
 impl TodaysRoots {
     /// A verifier of servers that follows the file.
     pub fn new(roots: Arc<Watched<UpstreamRoots>>, provider: Arc<CryptoProvider>) -> Arc<Self> {
@@ -50,21 +52,11 @@ impl ServerCertVerifier for TodaysRoots {
         verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signature {
         verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Signature {
         verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 

@@ -12,10 +12,8 @@ use crate::{Contents, LoadError, Location, ParseError, Watched};
 pub struct TokenAuthFile {
     /// A secret of this value, so that a token can be neither read back nor aimed at.
     key: hmac::Key,
-    users: HashMap<Digest, User>,
+    users: HashMap<Vec<u8>, User>,
 }
-
-type Digest = [u8; 32];
 
 impl TokenAuthFile {
     /// Opens the file and follows it.
@@ -79,12 +77,8 @@ impl TokenAuthFile {
         self.users.values()
     }
 
-    fn digest(&self, token: &str) -> Digest {
-        let mut digest = Digest::default();
-        for (to, from) in digest.iter_mut().zip(hmac::sign(&self.key, token.as_bytes()).as_ref()) {
-            *to = *from;
-        }
-        digest
+    fn digest(&self, token: &str) -> Vec<u8> {
+        hmac::sign(&self.key, token.as_bytes()).as_ref().to_vec()
     }
 }
 

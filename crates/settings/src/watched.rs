@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Contents, LoadError, ParseError,
-    files::{self, Fingerprint},
-};
+use crate::{Contents, LoadError, ParseError, files};
 
 /// A value that is parsed from files and follows them: always the last one that was valid.
 ///
@@ -79,7 +76,7 @@ struct History {
 /// What the last reading found.
 #[derive(PartialEq, Eq)]
 enum Seen {
-    Content(Fingerprint),
+    Content(Vec<u8>),
     Unreadable(String),
 }
 
@@ -119,7 +116,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
     /// A value that never changes.
     pub fn fixed(value: T) -> Arc<Self> {
-        Arc::new(Self::first("", value, None, Seen::Content(Fingerprint::default())))
+        Arc::new(Self::first("", value, None, Seen::Content(Vec::new())))
     }
 
     /// The last good value.
@@ -131,12 +128,6 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// second: it may then derive once too often, and never keeps what is derived from an older value.
     pub fn generation(&self) -> u64 {
         self.current.read().unwrap_or_else(PoisonError::into_inner).generation
-    }
-
-    /// How fresh the value is.
-    pub fn status(&self) -> Status {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        Status { age: history.replaced.elapsed(), last_error: history.last_error.clone() }
     }
 
     fn first(subject: &'static str, value: T, source: Option<Source<T>>, seen: Seen) -> Self {
@@ -194,7 +185,8 @@ impl<T: Send + Sync + 'static> Reloadable for Watched<T> {
     }
 
     fn status(&self) -> Status {
-        self.status()
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        Status { age: history.replaced.elapsed(), last_error: history.last_error.clone() }
     }
 }
 
@@ -228,7 +220,7 @@ impl<T> Source<T> {
         loop {
             let seen = Seen::of(&reading);
             let value = match reading {
-                Ok(contents) => (self.parse)(&contents).map_err(|error| LoadError::parse(subject, &contents, error)),
+                Ok(contents) => (self.parse)(&contents).map_err(|error| LoadError::of_content(subject, &contents, error)),
                 Err(error) => Err(error),
             };
             reading = self.read(subject);

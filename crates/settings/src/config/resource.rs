@@ -2,7 +2,7 @@ use go_compat::{Template, quote};
 use http::{HeaderName, header};
 use request::{ResourceAttributes, ValueNames};
 
-use super::{ignored, refuse_misspelt};
+use super::known;
 use crate::{
     ParseError,
     yaml::{Field, Mapping},
@@ -99,9 +99,7 @@ pub(super) fn attributes(
     warnings: &mut Vec<String>,
 ) -> Result<ResourceAttributesConfig, ParseError> {
     const KNOWN: [&str; 7] = ["namespace", "apiGroup", "apiVersion", "resource", "subresource", "name", "verb"];
-    let given = field.mapping(&KNOWN)?;
-    refuse_misspelt(&given, &KNOWN)?;
-    warnings.extend(ignored(&given));
+    let given = known(field, &KNOWN, warnings)?;
     for name in KNOWN {
         if let Some(field) = given.get(name)
             && field.string()?.contains("{{")
@@ -134,15 +132,10 @@ pub(super) fn attributes(
 
 /// What `rewrites` names. A name that is missing would be a check that is missing.
 fn names(field: &Field<'_>, managed: &[HeaderName], warnings: &mut Vec<String>) -> Result<ValueNames, ParseError> {
-    const KNOWN: [&str; 2] = ["byQueryParameter", "byHttpHeader"];
-    let given = field.mapping(&KNOWN)?;
-    refuse_misspelt(&given, &KNOWN)?;
-    warnings.extend(ignored(&given));
+    let given = known(field, &["byQueryParameter", "byHttpHeader"], warnings)?;
     let mut name = |of: &str| {
         let Some(field) = given.get(of) else { return Ok(None) };
-        let given = field.mapping(&["name"])?;
-        refuse_misspelt(&given, &["name"])?;
-        warnings.extend(ignored(&given));
+        let given = known(field, &["name"], warnings)?;
         match given.string("name")? {
             None | Some("") => Err(field.key_error("must have a name")),
             Some(name) => Ok(Some((given.get("name").unwrap_or(field).clone(), name))),

@@ -4,7 +4,7 @@ mod fields;
 
 use std::{collections::HashMap, fmt};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter, Options, Spanned, options::DuplicateKeyPolicy};
 
 pub use self::fields::{Field, Mapping};
@@ -233,16 +233,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::String(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut nodes = Vec::new();
-        while let Some(node) = access.next_element()? {
-            nodes.push(node);
-        }
-        Ok(Value::Sequence(nodes))
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(access)).map(Value::Sequence)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
