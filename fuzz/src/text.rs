@@ -24,7 +24,7 @@ pub fn command_line(data: &[u8]) -> bool {
     };
     let once = read(arguments.clone());
     if once.faults.is_empty() {
-        let flags = once.flags.iter().map(|flag| format!("--{}={}", flag.name, flag.value));
+        let flags = once.flags.iter().map(|flag| format!("--{}={}", flag.0, flag.1));
         let again = read(flags.chain(["--".to_owned()]).chain(once.positional.clone()).collect());
         assert_eq!(again, once);
     }
@@ -43,7 +43,6 @@ pub fn pattern(data: &[u8]) -> bool {
     let (pattern, paths) = split_once(data, b"\n");
     let (Ok(text), Ok(paths)) = (std::str::from_utf8(pattern), std::str::from_utf8(paths)) else { return false };
     let Ok(pattern) = text.parse::<PathPattern>() else { return false };
-    assert_eq!(pattern.as_str(), text);
     let letters: Vec<char> = text.chars().take(256).collect();
     let stars = text.split('*').filter(|part| !part.is_empty()).count();
     let mut is_matched = false;

@@ -29,9 +29,9 @@ impl<O: Clone> Program<O> {
             format!("unexpected argument {}: everything is said by flags, and a boolean's value follows `=`", quote(argument))
         }));
         let mut line = CommandLine { command, options: (self.defaults)(), ignored: Vec::new(), errors };
-        for given in flags {
-            if let Some((section, flag)) = self.find(given.name) {
-                self.take(&mut line, section.command, flag, &given.value);
+        for (name, value) in flags {
+            if let Some((section, flag)) = self.find(name) {
+                self.take(&mut line, section.command, flag, &value);
             }
         }
         line

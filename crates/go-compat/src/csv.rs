@@ -10,22 +10,12 @@ pub struct Record<'a> {
 /// Why a text is no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsvError {
-    /// A quote inside a field that does not begin with one.
-    #[error("line {line}, column {column}: bare \" in non-quoted-field")]
-    BareQuote {
-        /// Counted from 1.
-        line: usize,
-        /// In bytes, counted from 1.
-        column: usize,
-    },
+    /// A quote inside a field that does not begin with one: its line and column, both counted from 1, this one in bytes.
+    #[error("line {0}, column {1}: bare \" in non-quoted-field")]
+    BareQuote(usize, usize),
     /// A quoted field that does not end where it should, or nowhere.
-    #[error("line {line}, column {column}: extraneous or missing \" in quoted-field")]
-    Quote {
-        /// Counted from 1.
-        line: usize,
-        /// In bytes, counted from 1.
-        column: usize,
-    },
+    #[error("line {0}, column {1}: extraneous or missing \" in quoted-field")]
+    Quote(usize, usize),
     /// Nothing but line ends.
     #[error("no list, only line ends")]
     NoRecord,
@@ -53,12 +43,9 @@ pub fn read_csv(text: &str) -> Result<Record<'_>, CsvError> {
     let mut column = 1;
     loop {
         let Some(quoted) = line.text.strip_prefix('"') else {
-            let (field, after) = match line.text.split_once(',') {
-                Some((field, after)) => (field, Some(after)),
-                None => (line.text, None),
-            };
+            let (field, after) = line.text.split_once(',').map_or((line.text, None), |(field, after)| (field, Some(after)));
             if let Some(quote) = field.find('"') {
-                return Err(CsvError::BareQuote { line: lines.number, column: column + quote });
+                return Err(CsvError::BareQuote(lines.number, column + quote));
             }
             fields.push(field.to_owned());
             let Some(after) = after else { break };
@@ -85,7 +72,7 @@ pub fn read_csv(text: &str) -> Result<Record<'_>, CsvError> {
                 } else if after.is_empty() {
                     break true;
                 } else {
-                    return Err(CsvError::Quote { line: lines.number, column: column - 1 });
+                    return Err(CsvError::Quote(lines.number, column - 1));
                 }
             } else {
                 // The field goes on in the next line.
@@ -94,7 +81,7 @@ pub fn read_csv(text: &str) -> Result<Record<'_>, CsvError> {
                 if line.ended {
                     field.push('\n');
                 }
-                line = lines.next().ok_or(CsvError::Quote { line: lines.number, column: column + length })?;
+                line = lines.next().ok_or(CsvError::Quote(lines.number, column + length))?;
                 column = 1;
             }
         };

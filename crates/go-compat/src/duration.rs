@@ -15,30 +15,15 @@ pub enum DurationError {
     /// A number without a unit.
     #[error("missing unit in duration {}", quote(.0))]
     MissingUnit(String),
-    /// A unit that Go does not know.
-    #[error("unknown unit {} in duration {}", quote(.unit), quote(.text))]
-    UnknownUnit {
-        /// The unit.
-        unit: String,
-        /// The whole text.
-        text: String,
-    },
+    /// A unit that Go does not know, and the whole text.
+    #[error("unknown unit {} in duration {}", quote(.0), quote(.1))]
+    UnknownUnit(String, String),
 }
 
 impl GoDuration {
     /// So many whole seconds; what no `i64` of nanoseconds can hold becomes the longest duration.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(SECOND as i64))
-    }
-
-    /// So many nanoseconds.
-    pub const fn from_nanos(nanos: i64) -> Self {
-        Self(nanos)
-    }
-
-    /// In nanoseconds.
-    pub const fn nanos(self) -> i64 {
-        self.0
     }
 
     /// The same span without a sign; `None` for one below zero.
@@ -80,7 +65,7 @@ impl FromStr for GoDuration {
             if unit_name.is_empty() {
                 return Err(DurationError::MissingUnit(text.to_owned()));
             }
-            let unit = unit(unit_name).ok_or_else(|| DurationError::UnknownUnit { unit: unit_name.to_owned(), text: text.to_owned() })?;
+            let unit = unit(unit_name).ok_or_else(|| DurationError::UnknownUnit(unit_name.to_owned(), text.to_owned()))?;
             rest = after_unit;
             if value > LIMIT / unit {
                 return Err(invalid());
@@ -154,16 +139,7 @@ fn unit(name: &str) -> Option<u64> {
 /// The digits that a text begins with as a number, and the rest; `None` when the number is over the limit.
 fn leading_int(text: &str) -> Option<(u64, &str)> {
     let (digits, rest) = split_where(text, |byte| !byte.is_ascii_digit());
-    let mut value: u64 = 0;
-    for digit in digits.bytes() {
-        if value > LIMIT / 10 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit - b'0');
-        if value > LIMIT {
-            return None;
-        }
-    }
+    let value = if digits.is_empty() { 0 } else { digits.parse().ok().filter(|value| *value <= LIMIT)? };
     Some((value, rest))
 }
 
@@ -208,7 +184,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<i64, DurationError> {
-        text.parse().map(GoDuration::nanos)
+        text.parse().map(|GoDuration(nanos)| nanos)
     }
 
     /// Expectations printed by Go 1.26.
@@ -311,7 +287,7 @@ mod tests {
         assert_eq!(GoDuration::from_secs(90).to_std(), Some(Duration::from_secs(90)));
         assert_eq!(GoDuration::from_secs(0).to_std(), Some(Duration::ZERO));
         assert_eq!(GoDuration::from_secs(-1).to_std(), None);
-        assert_eq!(GoDuration::from_secs(i64::MAX).nanos(), i64::MAX);
+        assert_eq!(GoDuration::from_secs(i64::MAX), GoDuration(i64::MAX));
     }
 
     proptest! {

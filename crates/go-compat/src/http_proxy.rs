@@ -10,7 +10,8 @@ pub struct ProxyEnvironment {
     http: Variable,
     https: Variable,
     exempt: Vec<Exempt>,
-    is_cgi: bool,
+    /// Whether a client of this process may have set `HTTP_PROXY`, which Go then refuses to use.
+    pub is_cgi: bool,
 }
 
 /// A proxy that speaks HTTP/1.1 in cleartext.
@@ -82,11 +83,6 @@ impl ProxyEnvironment {
         (!value.is_empty() && !self.is_exempt(host, port)).then_some((*name, value.as_str()))
     }
 
-    /// Whether a client of this process may have set `HTTP_PROXY`, which Go then refuses to use.
-    pub fn is_cgi(&self) -> bool {
-        self.is_cgi
-    }
-
     fn is_exempt(&self, host: &str, port: u16) -> bool {
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         if host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback()) {
@@ -111,12 +107,9 @@ impl Exempt {
             return Some(Self::Address { address: address.to_canonical(), port: port.to_owned() });
         }
         let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
-        if host.is_empty() {
-            return None;
-        }
         let itself = !host.starts_with('.');
         let suffix = if itself { format!(".{host}") } else { host.to_owned() };
-        Some(Self::Domain { suffix, port: port.to_owned(), itself })
+        (!host.is_empty()).then(|| Self::Domain { suffix, port: port.to_owned(), itself })
     }
 
     fn covers(&self, host: &str, address: Option<IpAddr>, port: &str) -> bool {
@@ -157,10 +150,7 @@ impl FromStr for HttpProxy {
             None => text,
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user, address) = match authority.rsplit_once('@') {
-            Some((user, address)) => (Some(user), address),
-            None => (None, authority),
-        };
+        let (user, address) = authority.rsplit_once('@').map_or((None, authority), |(user, address)| (Some(user), address));
         let (host, port) = split_port(address);
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
@@ -236,7 +226,7 @@ mod tests {
         assert_eq!(both.proxy_for(true, "x", 443), Some(("https_proxy", "c")));
         assert_eq!(environment(&[("HTTPS_PROXY", "c")]).proxy_for(false, "x", 80), None);
         assert_eq!(environment(&[("http_proxy", "b")]).proxy_for(false, "x", 80), Some(("http_proxy", "b")));
-        assert!(environment(&[("REQUEST_METHOD", "GET")]).is_cgi() && !both.is_cgi());
+        assert!(environment(&[("REQUEST_METHOD", "GET")]).is_cgi && !both.is_cgi);
         assert!(!format!("{:?}", environment(&[("HTTP_PROXY", "http://u:hush@p")])).contains("hush"));
     }
 

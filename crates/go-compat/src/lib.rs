@@ -21,7 +21,7 @@ pub use listen::{ListenAddress, ListenAddressError, ListenHost};
 pub use network::{Network, NetworkError};
 pub use number::{NumberError, format_float32, parse_bool, parse_decimal_int32, parse_float32, parse_int, parse_uint32, parse_uint64};
 pub use path_match::{BadPattern, PathPattern};
-pub use pflag::{Fault, Known, Occurrence, Respelled, respell};
+pub use pflag::{Fault, Known, Respelled, respell};
 pub use quote::quote;
 pub use template::{Template, TemplateError};
 pub use tls::{CIPHER_SUITES, CURVES, CipherSuite, Curve, TlsVersion, UnknownTlsVersion, cipher_suite, curve};

@@ -28,7 +28,7 @@ pub fn parse_int(text: &str) -> Result<i64, NumberError> {
 
 /// Mirrors `strconv.ParseInt(text, 10, 32)`.
 pub fn parse_decimal_int32(text: &str) -> Result<i32, NumberError> {
-    let value = signed(text, |digits| magnitude(digits, 10, false))?;
+    let value = signed(text, |digits| magnitude(digits, 10))?;
     i32::try_from(value).map_err(|_| NumberError::Range)
 }
 
@@ -46,7 +46,7 @@ pub fn parse_uint64(text: &str) -> Result<u64, NumberError> {
         [b'0', _, ..] => (8, text.get(1..)),
         _ => (10, Some(text)),
     };
-    let value = magnitude(digits.unwrap_or_default(), base, true)?;
+    let value = magnitude(&digits.unwrap_or_default().replace('_', ""), base)?;
     if text.contains('_') && !underscores_separate_digits(text) {
         return Err(NumberError::Syntax);
     }
@@ -91,21 +91,11 @@ fn signed(text: &str, magnitude: impl Fn(&str) -> Result<u64, NumberError>) -> R
     if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }.ok_or(NumberError::Range)
 }
 
-fn magnitude(digits: &str, base: u32, underscores: bool) -> Result<u64, NumberError> {
-    let (mut value, mut seen, mut too_large) = (Some(0_u64), false, false);
-    for character in digits.chars() {
-        if character == '_' && underscores {
-            continue;
-        }
-        let digit = character.to_digit(base).ok_or(NumberError::Syntax)?;
-        seen = true;
-        value = value.and_then(|value| value.checked_mul(u64::from(base))?.checked_add(u64::from(digit)));
-        too_large |= value.is_none();
-    }
-    match value {
-        Some(value) if seen => Ok(value),
-        _ if too_large => Err(NumberError::Range),
-        _ => Err(NumberError::Syntax),
+/// Without a sign, which `from_str_radix` would take.
+fn magnitude(digits: &str, base: u32) -> Result<u64, NumberError> {
+    match !digits.is_empty() && digits.chars().all(|character| character.is_digit(base)) {
+        true => u64::from_str_radix(digits, base).map_err(|_| NumberError::Range),
+        false => Err(NumberError::Syntax),
     }
 }
 

@@ -7,7 +7,6 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     chunks: Vec<Chunk>,
-    text: String,
 }
 
 /// A text that is no pattern.
@@ -52,11 +51,6 @@ impl PathPattern {
         }
         rest.is_empty()
     }
-
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
 }
 
 impl FromStr for PathPattern {
@@ -80,7 +74,7 @@ impl FromStr for PathPattern {
             }
             chunks.push(chunk);
         }
-        Ok(Self { chunks, text: text.to_owned() })
+        Ok(Self { chunks })
     }
 }
 
@@ -107,8 +101,7 @@ fn bound(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<char, Ba
 }
 
 fn bytes(character: char) -> impl Iterator<Item = Item> {
-    let mut buffer = [0; 4];
-    character.encode_utf8(&mut buffer).bytes().map(Item::Byte).collect::<Vec<_>>().into_iter()
+    character.to_string().into_bytes().into_iter().map(Item::Byte)
 }
 
 /// What is left of a text whose beginning is as the items say.
@@ -132,14 +125,8 @@ fn strip<'a>(items: &[Item], mut text: &'a [u8]) -> Option<&'a [u8]> {
 /// The first character and its length. A star that ended inside a character leaves bytes that are none: as in Go each
 /// counts as U+FFFD.
 fn decode(text: &[u8]) -> (char, usize) {
-    let length = match text.first() {
-        Some(0xC0..=0xDF) => 2,
-        Some(0xE0..=0xEF) => 3,
-        Some(0xF0..=0xFF) => 4,
-        _ => 1,
-    };
-    let character = text.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| text.chars().next());
-    character.map_or((char::REPLACEMENT_CHARACTER, 1), |character| (character, length))
+    let first = text.get(..4).unwrap_or(text).utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+    first.map_or((char::REPLACEMENT_CHARACTER, 1), |character| (character, character.len_utf8()))
 }
 
 #[cfg(test)]

@@ -12,20 +12,11 @@ pub struct Known {
     pub alone: Option<&'static str>,
 }
 
-/// A flag as it was given, once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occurrence {
-    /// The flag's name.
-    pub name: &'static str,
-    /// The value that was given, or what the flag means alone.
-    pub value: String,
-}
-
 /// A command line with one spelling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Respelled {
-    /// The flags, in the order given.
-    pub flags: Vec<Occurrence>,
+    /// The flags, in the order given, each with its value or what it means alone.
+    pub flags: Vec<(&'static str, String)>,
     /// What is no flag, but for empty arguments, which the Go programs let pass.
     pub positional: Vec<String>,
     /// What makes no sense; pflag stops at the first.
@@ -41,14 +32,9 @@ pub enum Fault {
     /// A long flag that does not exist.
     #[error("unknown flag: --{0}")]
     UnknownFlag(String),
-    /// A letter that is no flag.
-    #[error("unknown shorthand flag: '{letter}' in -{group}")]
-    UnknownShorthand {
-        /// The letter.
-        letter: char,
-        /// All letters behind the one dash, up to any `=`.
-        group: String,
-    },
+    /// A letter that is no flag, and all letters behind the one dash, up to any `=`.
+    #[error("unknown shorthand flag: '{0}' in -{1}")]
+    UnknownShorthand(char, String),
     /// `-name` for what exists as `--name`.
     #[error("-{0} has one dash: write --{0}")]
     OneDash(&'static str),
@@ -122,7 +108,7 @@ impl<Long: Fn(&str) -> Option<Known>, Short: Fn(char) -> Option<Known>> Reader<L
                 }
                 return self.fault(match (self.long)(&group.replace('_', "-")) {
                     Some(known) => Fault::OneDash(known.name),
-                    None => Fault::UnknownShorthand { letter, group: group.to_owned() },
+                    None => Fault::UnknownShorthand(letter, group.to_owned()),
                 });
             };
             match (rest.strip_prefix('='), known.alone) {
@@ -146,7 +132,7 @@ impl<Long: Fn(&str) -> Option<Known>, Short: Fn(char) -> Option<Known>> Reader<L
     }
 
     fn flag(&mut self, name: &'static str, value: &str) {
-        self.respelled.flags.push(Occurrence { name, value: value.to_owned() });
+        self.respelled.flags.push((name, value.to_owned()));
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -160,10 +146,7 @@ impl<Long: Fn(&str) -> Option<Known>, Short: Fn(char) -> Option<Known>> Reader<L
 }
 
 fn split_value(flag: &str) -> (&str, Option<&str>) {
-    match flag.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (flag, None),
-    }
+    flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)))
 }
 
 #[cfg(test)]
@@ -218,7 +201,7 @@ mod tests {
             (&["-vh"], &[("v", "h")]),
         ] {
             let respelled = read(arguments);
-            let read: Vec<(&str, &str)> = respelled.flags.iter().map(|flag| (flag.name, flag.value.as_str())).collect();
+            let read: Vec<(&str, &str)> = respelled.flags.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(read, flags, "{arguments:?}");
             assert!(respelled.faults.is_empty() && respelled.positional.is_empty(), "{arguments:?}: {respelled:?}");
         }
@@ -269,7 +252,7 @@ mod tests {
         fn both_long_spellings_mean_the_same(value in ".{0,8}", underscores: bool) {
             let name = if underscores { "no_cache" } else { "no-cache" };
             let joined = read(&[&format!("--{name}={value}")]);
-            prop_assert_eq!(joined.flags, vec![Occurrence { name: "no-cache", value: value.clone() }]);
+            prop_assert_eq!(joined.flags, vec![("no-cache", value.clone())]);
             prop_assert_eq!(read(&["--upstream", &value]), read(&[&format!("--upstream={value}")]));
         }
 

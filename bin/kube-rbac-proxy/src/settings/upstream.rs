@@ -55,7 +55,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
 fn via(upstream: &Address, secure: bool, findings: &mut Findings) -> Option<HttpProxy> {
     let environment = ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
     let (name, url) = environment.proxy_for(secure, &upstream.host, upstream.port)?;
-    if environment.is_cgi() && !secure {
+    if environment.is_cgi && !secure {
         findings.error(format!("{name} and REQUEST_METHOD are set: a proxy that a client may have named is not used"));
     }
     url.parse().map_err(|why| findings.error(format!("{name}: {why}"))).ok()
