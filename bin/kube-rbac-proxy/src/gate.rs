@@ -34,17 +34,17 @@ pub(crate) fn open(
     let method = |method: &Method| match method {
         Method::X509 => files.client_ca.clone().map(auth::Method::X509),
         Method::TokenReview => {
-            let (audiences, ttl) = (deciding.audiences.clone(), deciding.ttls.token);
+            let (audiences, ttl) = (deciding.audiences.clone(), deciding.token_ttl);
             api.cloned().map(|api| auth::Method::TokenReview { api, audiences, ttl })
         }
         Method::TokenFile => files.tokens.clone().map(auth::Method::TokenFile),
         Method::Oidc => deciding.oidc.clone().zip(fetcher.clone()).map(|(oidc, fetcher)| {
             let Oidc { rules, system_authenticated } = oidc;
-            auth::Method::Oidc(OidcSettings { rules, fetcher, ttl: deciding.ttls.token, system_authenticated })
+            auth::Method::Oidc(OidcSettings { rules, fetcher, ttl: deciding.token_ttl, system_authenticated })
         }),
     };
     let mode = |mode: &Mode| match mode {
-        Mode::Webhook => api.cloned().map(|api| auth::Mode::Webhook { api, allow_ttl: deciding.ttls.allow, deny_ttl: deciding.ttls.deny }),
+        Mode::Webhook => api.cloned().map(|api| auth::Mode::Webhook { api, allow_ttl: deciding.allow_ttl, deny_ttl: deciding.deny_ttl }),
         Mode::Rbac => files.policy.clone().map(auth::Mode::Rbac),
     };
     RequestGate::new(GateSettings {

@@ -14,7 +14,7 @@ use crate::{
     files::Files,
     flags::{Options, PROGRAM},
     gate, serve,
-    settings::{self, Settings, Sources, UpstreamSettings},
+    settings::{self, Settings, Sources},
     wider,
 };
 
@@ -66,7 +66,7 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
     if !errors.is_empty() {
         return Err(errors);
     }
-    if let Some(proxy) = &settings.upstream.via {
+    if let Some(proxy) = &settings.upstream.speech.via {
         tracing::info!(%proxy, "The upstream is reached through the proxy that the environment names");
     }
     let wider = wider::rows(&settings, &files);
@@ -91,7 +91,7 @@ type Handlers = (Arc<Road<RequestGate>>, Arc<Endpoints<RequestGate>>);
 
 fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
     let identity = &settings.identity;
-    let headers = identity.enabled.then(|| identity.headers.clone());
+    let headers = settings.tells_identity.then(|| identity.clone());
     let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
     let tls = match settings.upstream.secure {
         true => Some(
@@ -100,9 +100,8 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
         ),
         false => None,
     };
-    let managed = ManagedHeaders::new([&identity.headers.user, &identity.headers.groups], &MANAGED);
-    let UpstreamSettings { http2_only, silence, ref via, .. } = settings.upstream;
-    let speech = Speech { tls, http2_only, silence, via: via.clone() };
+    let managed = ManagedHeaders::new([&identity.user, &identity.groups], &MANAGED);
+    let speech = Speech { tls, ..settings.upstream.speech.clone() };
     let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)
         .forwarding(settings.upstream.forwarding.clone())
         .patience(settings.upstream.patience);

@@ -39,7 +39,9 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) deciding: Deciding,
-    pub(crate) identity: Identity,
+    /// The headers that say who asks: never taken from clients, set only when asked for.
+    pub(crate) identity: IdentityHeaders,
+    pub(crate) tells_identity: bool,
 }
 
 /// How requests are decided, finished but for what files say.
@@ -51,7 +53,10 @@ pub(crate) struct Deciding {
     pub(crate) odd_paths: OddPaths,
     pub(crate) audiences: Vec<String>,
     pub(crate) compat_api_errors: bool,
-    pub(crate) ttls: Ttls,
+    /// How long answers of the API server count.
+    pub(crate) token_ttl: Duration,
+    pub(crate) allow_ttl: Duration,
+    pub(crate) deny_ttl: Duration,
 }
 
 /// What is to be opened, each file by itself: one that is of no use keeps no other fault from being found.
@@ -73,21 +78,6 @@ pub(crate) struct Sources {
     pub(crate) manifests: Vec<PathBuf>,
     /// `None`: nobody needs to ask the API server.
     pub(crate) api: Option<ApiSettings>,
-}
-
-/// How long answers of the API server count.
-#[derive(Debug)]
-pub(crate) struct Ttls {
-    pub(crate) token: Duration,
-    pub(crate) allow: Duration,
-    pub(crate) deny: Duration,
-}
-
-/// The headers that say who asks: never taken from clients, set only when asked for.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) headers: IdentityHeaders,
-    pub(crate) enabled: bool,
 }
 
 /// What came of a check: what is to be opened, settings if nothing is wrong, and what is.
@@ -140,6 +130,7 @@ fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Optio
         upstream: upstream?,
         deciding,
         identity: identity?,
+        tells_identity: options.auth_header_fields_enabled,
     })
 }
 
@@ -153,14 +144,12 @@ fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
         findings.errors.extend(errors);
         PathLists::default()
     });
-    let ttls = Ttls {
-        token: time("authentication-token-webhook-cache-ttl", options.authentication_token_webhook_cache_ttl, findings),
-        allow: time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings),
-        deny: time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings),
-    };
+    let token_ttl = time("authentication-token-webhook-cache-ttl", options.authentication_token_webhook_cache_ttl, findings);
+    let allow_ttl = time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings);
+    let deny_ttl = time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings);
     let odd_paths = OddPaths { encoded_slashes: options.allow_encoded_slashes, parameters: options.allow_path_parameters };
     let (audiences, compat_api_errors) = (options.auth_token_audiences.clone(), options.compat_api_errors);
-    Deciding { deciders, oidc, paths, odd_paths, audiences, compat_api_errors, ttls }
+    Deciding { deciders, oidc, paths, odd_paths, audiences, compat_api_errors, token_ttl, allow_ttl, deny_ttl }
 }
 
 fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> Sources {
@@ -245,7 +234,7 @@ fn limits(options: &Options, findings: &mut Findings) -> Limits {
     }
 }
 
-fn identity(options: &Options, findings: &mut Findings) -> Option<Identity> {
+fn identity(options: &Options, findings: &mut Findings) -> Option<IdentityHeaders> {
     /// Written by HTTP itself, or removed on the way.
     const TAKEN: [HeaderName; 8] = [
         header::HOST,
@@ -281,7 +270,7 @@ fn identity(options: &Options, findings: &mut Findings) -> Option<Identity> {
     if headers.user == headers.groups {
         findings.error("--auth-header-user-field-name and --auth-header-groups-field-name are the same name: give two");
     }
-    Some(Identity { headers, enabled: options.auth_header_fields_enabled })
+    Some(headers)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(crate) fn rows(settings: &Settings, files: &Files) -> Vec<&'static str> {
         ("livez-path", settings.listeners.livez.is_some()),
         ("verb-honoured", resource.is_some_and(|attributes| attributes.verb.is_some())),
         ("oidc-keys-new", settings.deciding.oidc.is_some()),
-        ("h2c-upgrade-by-h2c", upstream.http2_only),
+        ("h2c-upgrade-by-h2c", upstream.speech.http2_only),
     ];
     rows.into_iter().filter(|(_, holds)| *holds).map(|(row, _)| row).collect()
 }

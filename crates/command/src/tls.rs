@@ -1,5 +1,3 @@
-use std::fmt;
-
 use go_compat::{CURVES, TlsVersion, cipher_suite, curve, quote};
 use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion,
@@ -13,6 +11,7 @@ use rustls::{
 use crate::Findings;
 
 /// What is spoken below HTTP.
+#[derive(Debug)]
 #[expect(missing_docs, reason = "each is what rustls calls by this name")]
 pub struct TlsSettings {
     pub suites: Vec<SupportedCipherSuite>,
@@ -101,13 +100,6 @@ fn listed(names: &[String], findings: &mut Findings) -> Vec<SupportedCipherSuite
 
 fn is_tls12(suite: &SupportedCipherSuite) -> bool {
     matches!(suite, SupportedCipherSuite::Tls12(_))
-}
-
-impl fmt::Debug for TlsSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let versions: Vec<_> = self.versions.iter().map(|version| version.version).collect();
-        f.debug_struct("TlsSettings").field("suites", &self.suites).field("versions", &versions).field("groups", &self.groups).finish()
-    }
 }
 
 #[cfg(test)]

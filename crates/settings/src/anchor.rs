@@ -52,7 +52,7 @@ impl Bundle {
     pub(crate) fn parse(contents: &[Contents], purpose: Purpose) -> Result<Self, ParseError> {
         let file = contents.first().ok_or_else(|| ParseError::new("a file of certificates is needed"))?;
         let mut bundle = Self { anchors: Vec::new(), certificates: Vec::new(), skipped: Vec::new() };
-        for (location, certificate) in pem::located_certificates(file)? {
+        for (location, certificate) in pem::certificates(file)? {
             let broken = || ParseError::new("the CERTIFICATE block holds no X.509 certificate").in_file(file.path()).at(location);
             let parsed = parse_certificate(&certificate).map_err(|error| broken().because(error))?;
             let read = Constraints::read(&parsed).ok_or_else(broken)?;

@@ -9,13 +9,22 @@ use crate::{Contents, Location, ParseError};
 
 const CERTIFICATE: &str = "CERTIFICATE";
 
-/// All certificates of a file, in its order. A key in the same file is passed over.
+/// All certificates of a file, in its order, each with the place that it begins at. A key in the same file is passed over.
 ///
 /// # Errors
 ///
 /// There is none, or a block is broken; the error says what was found.
-pub fn certificates(contents: &Contents) -> Result<Vec<CertificateDer<'static>>, ParseError> {
-    Ok(located_certificates(contents)?.into_iter().map(|(_, certificate)| certificate).collect())
+pub fn certificates(contents: &Contents) -> Result<Vec<(Location, CertificateDer<'static>)>, ParseError> {
+    let blocks = blocks(contents)?;
+    let certificates = blocks.iter().filter(|block| block.label == CERTIFICATE).map(|block| {
+        let (_, der) = block.decode(contents)?;
+        Ok((block.location, CertificateDer::from(der)))
+    });
+    let certificates = certificates.collect::<Result<Vec<_>, ParseError>>()?;
+    if certificates.is_empty() {
+        return Err(nothing(contents, "CERTIFICATE block", &blocks));
+    }
+    Ok(certificates)
 }
 
 /// The first private key of a file: PKCS#8, PKCS#1 or SEC1, whatever the block calls it. Certificates in the same file
@@ -44,20 +53,6 @@ pub fn private_key(contents: &Contents) -> Result<PrivateKeyDer<'static>, ParseE
     }
     let (_, der) = block.decode(contents)?;
     PrivateKeyDer::try_from(der).map_err(|_| wrong("the block holds no PKCS#8, PKCS#1 or SEC1 private key".to_owned()))
-}
-
-/// As [`certificates`], with the place that each begins at.
-pub(crate) fn located_certificates(contents: &Contents) -> Result<Vec<(Location, CertificateDer<'static>)>, ParseError> {
-    let blocks = blocks(contents)?;
-    let certificates = blocks.iter().filter(|block| block.label == CERTIFICATE).map(|block| {
-        let (_, der) = block.decode(contents)?;
-        Ok((block.location, CertificateDer::from(der)))
-    });
-    let certificates = certificates.collect::<Result<Vec<_>, ParseError>>()?;
-    if certificates.is_empty() {
-        return Err(nothing(contents, "CERTIFICATE block", &blocks));
-    }
-    Ok(certificates)
 }
 
 struct Block<'a> {
@@ -192,7 +187,8 @@ mod tests {
         ];
         for text in orders {
             let file = file(text);
-            assert_eq!(certificates(&file).expect("a chain"), [a.der.clone(), b.der.clone()]);
+            let chain = certificates(&file).expect("a chain").into_iter().map(|(_, certificate)| certificate);
+            assert_eq!(chain.collect::<Vec<_>>(), [a.der.clone(), b.der.clone()]);
             assert!(matches!(private_key(&file).expect("a key"), PrivateKeyDer::Pkcs8(_)));
         }
     }

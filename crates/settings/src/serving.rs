@@ -65,7 +65,7 @@ impl ServingPair {
         let [certificate_file, key_file] = contents else {
             return Err(ParseError::new("a certificate file and a key file are needed"));
         };
-        let chain = pem::located_certificates(certificate_file)?;
+        let chain = pem::certificates(certificate_file)?;
         let key = pem::private_key(key_file)?;
         let key = sign::any_supported_type(&key).map_err(|error| {
             let message = "the private key is none that is supported: RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, Ed25519";

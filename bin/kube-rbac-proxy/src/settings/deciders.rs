@@ -1,5 +1,3 @@
-use std::fmt;
-
 use go_compat::quote;
 
 use super::Findings;
@@ -20,6 +18,9 @@ pub(crate) enum Method {
     TokenFile,
     Oidc,
 }
+
+const METHODS: [(&str, Method); 4] =
+    [("x509", Method::X509), ("token-review", Method::TokenReview), ("token-file", Method::TokenFile), ("oidc", Method::Oidc)];
 
 /// A way to tell what a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,21 +57,19 @@ fn methods(options: &Options, findings: &mut Findings) -> Vec<Method> {
             let by_token = if has_tokens { Method::TokenFile } else { Method::TokenReview };
             has_ca.then_some(Method::X509).into_iter().chain([by_token]).collect()
         }
-        false => {
-            named(FLAG, &options.authentication_methods, &[Method::X509, Method::TokenReview, Method::TokenFile, Method::Oidc], findings)
-        }
+        false => named(FLAG, &options.authentication_methods, &METHODS, findings),
     };
-    for (method, is_given, file) in [
-        (Method::X509, has_ca, "--client-ca-file"),
-        (Method::TokenFile, has_tokens, "--token-auth-file"),
-        (Method::Oidc, has_issuer, "--oidc-issuer"),
+    for (name, method, is_given, file) in [
+        ("x509", Method::X509, has_ca, "--client-ca-file"),
+        ("token-file", Method::TokenFile, has_tokens, "--token-auth-file"),
+        ("oidc", Method::Oidc, has_issuer, "--oidc-issuer"),
     ] {
         match methods.contains(&method) {
-            true if !is_given => findings.error(format!("{FLAG}: {method} needs {file}")),
+            true if !is_given => findings.error(format!("{FLAG}: {name} needs {file}")),
             false if is_given && methods == [Method::Oidc] => {
                 findings.warn(format!("{file} is without effect beside --oidc-issuer: to have both, name them with {FLAG}"));
             }
-            false if is_given => findings.warn(format!("{file} is without effect: {FLAG} does not name {method}")),
+            false if is_given => findings.warn(format!("{file} is without effect: {FLAG} does not name {name}")),
             _ => {}
         }
     }
@@ -90,7 +89,7 @@ fn modes(options: &Options, findings: &mut Findings) -> Vec<Mode> {
     let modes = match options.authorization_mode.is_empty() {
         true if has_manifests => vec![Mode::Rbac],
         true => vec![Mode::Webhook],
-        false => named(FLAG, &options.authorization_mode, &[Mode::Rbac, Mode::Webhook], findings),
+        false => named(FLAG, &options.authorization_mode, &[("RBAC", Mode::Rbac), ("Webhook", Mode::Webhook)], findings),
     };
     match modes.contains(&Mode::Rbac) {
         true if !has_manifests => findings.error(format!("{FLAG}: RBAC needs --rbac-manifests")),
@@ -100,39 +99,19 @@ fn modes(options: &Options, findings: &mut Findings) -> Vec<Mode> {
     modes
 }
 
-fn named<T: Copy + PartialEq + fmt::Display>(flag: &str, names: &[String], known: &[T], findings: &mut Findings) -> Vec<T> {
+fn named<T: Copy + PartialEq>(flag: &str, names: &[String], known: &[(&str, T)], findings: &mut Findings) -> Vec<T> {
     let mut list = Vec::new();
     for name in names {
-        match known.iter().find(|known| known.to_string() == *name) {
-            Some(value) if list.contains(value) => findings.error(format!("{flag}: {value} is named twice")),
-            Some(value) => list.push(*value),
+        match known.iter().find(|(known, _)| known == name) {
+            Some((_, value)) if list.contains(value) => findings.error(format!("{flag}: {name} is named twice")),
+            Some((_, value)) => list.push(*value),
             None => {
-                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
                 findings.error(format!("{flag}: {} is not known: it must be of {}", quote(name), known.join(", ")));
             }
         }
     }
     list
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X509 => "x509",
-            Self::TokenReview => "token-review",
-            Self::TokenFile => "token-file",
-            Self::Oidc => "oidc",
-        })
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rbac => "RBAC",
-            Self::Webhook => "Webhook",
-        })
-    }
 }
 
 #[cfg(test)]

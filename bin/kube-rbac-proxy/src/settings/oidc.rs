@@ -56,15 +56,7 @@ fn algorithms(names: &[String], findings: &mut Findings) -> Vec<Algorithm> {
     if names.is_empty() {
         return vec![Algorithm::Rs256];
     }
-    let mut list = Vec::new();
-    for name in names {
-        match name.parse() {
-            Ok(algorithm) => list.push(algorithm),
-            Err(()) => {
-                let known: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
-                findings.error(format!("--oidc-sign-alg: {} is not known: it must be of {}", quote(name), known.join(", ")));
-            }
-        }
-    }
-    list
+    let known: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+    let unknown = |name: &String| format!("--oidc-sign-alg: {} is not known: it must be of {}", quote(name), known.join(", "));
+    names.iter().filter_map(|name| name.parse().map_err(|()| findings.error(unknown(name))).ok()).collect()
 }

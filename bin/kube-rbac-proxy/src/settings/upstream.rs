@@ -2,7 +2,10 @@ use std::{env, net::IpAddr, time::Duration};
 
 use go_compat::{HttpProxy, Network, ProxyEnvironment, quote};
 use http::{Uri, uri::Scheme};
-use proxy::{Forwarding, upstream::Address};
+use proxy::{
+    Forwarding,
+    upstream::{Address, Speech},
+};
 
 use super::{Findings, time};
 use crate::flags::Options;
@@ -13,12 +16,8 @@ pub(crate) struct UpstreamSettings {
     pub(crate) address: Address,
     /// Over TLS.
     pub(crate) secure: bool,
-    /// In HTTP/2, whatever it offers.
-    pub(crate) http2_only: bool,
-    /// How long a client may send nothing of its body before the upstream answers.
-    pub(crate) silence: Option<Duration>,
-    /// What is connected to in its place.
-    pub(crate) via: Option<HttpProxy>,
+    /// Without its TLS, which needs files.
+    pub(crate) speech: Speech,
     /// How long the head of a response is waited for.
     pub(crate) patience: Option<Duration>,
     pub(crate) forwarding: Forwarding,
@@ -39,16 +38,16 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if !secure && !options.upstream_client_cert_file.is_empty() {
         findings.warn("--upstream-client-cert-file is without effect: --upstream is not https");
     }
-    let silence = time("read-body-timeout", options.read_body_timeout, findings);
-    let silence = (!silence.is_zero()).then_some(silence);
+    let silence = Some(time("read-body-timeout", options.read_body_timeout, findings)).filter(|silence| !silence.is_zero());
     let patience = Some(time("upstream-timeout", options.upstream_timeout, findings)).filter(|patience| !patience.is_zero());
     let forwarding = Forwarding::new(trusted(&options.trusted_proxies, findings), options.forward_authorization);
     if options.forward_authorization {
         findings.warn("--forward-authorization: the upstream gets its users' tokens, with which it can act for them elsewhere");
     }
     // As in Go, whose transport of HTTP/2 alone knows of no proxy.
-    let via = if options.upstream_force_h2c { None } else { via(&address, secure, findings) };
-    Some(UpstreamSettings { address, secure, http2_only: options.upstream_force_h2c, silence, via, patience, forwarding })
+    let http2_only = options.upstream_force_h2c;
+    let via = if http2_only { None } else { via(&address, secure, findings) };
+    Some(UpstreamSettings { address, secure, speech: Speech { tls: None, http2_only, silence, via }, patience, forwarding })
 }
 
 /// The proxy that the environment names for the upstream, as in Go.
