@@ -42,9 +42,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
 fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32) {
     tracing::info!(version = VERSION, "Starting kube-rbac-proxy");
     if verbosity > 0 {
-        for line in PROGRAM.lines(options) {
-            tracing::info!("{line}");
-        }
+        PROGRAM.lines(options).for_each(|line| tracing::info!("{line}"));
     }
     if !ignored.is_empty() {
         let flags: Vec<String> = ignored.iter().map(|name| format!("--{name}")).collect();
@@ -53,9 +51,7 @@ fn say(options: &Options, ignored: &[&str], warnings: &[String], verbosity: u32)
     if options.version == Version::Changed {
         tracing::warn!("--version is without effect: the version cannot be changed");
     }
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// Opens everything, and serves if nothing is wrong with any of it.

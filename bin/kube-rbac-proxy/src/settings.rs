@@ -10,7 +10,7 @@ use std::{env, path::PathBuf, time::Duration};
 use auth::IdentityHeaders;
 use command::{Findings, choice, pair, path, time, tls_settings};
 use go_compat::quote;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use kube_api::ApiSettings;
 use observe::Format;
 use proxy::{Http2, Limits};
@@ -117,21 +117,9 @@ fn read(options: &Options, deciding: Deciding, findings: &mut Findings) -> Optio
     let limits = limits(options, findings);
     let max_connections = options.max_connections as usize;
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
-    let upstream = upstream::read(options, findings);
-    let identity = identity(options, findings);
-    Some(Settings {
-        listeners,
-        reload_interval,
-        tls,
-        http2,
-        limits,
-        max_connections,
-        grace,
-        upstream: upstream?,
-        deciding,
-        identity: identity?,
-        tells_identity: options.auth_header_fields_enabled,
-    })
+    let (upstream, identity) = (upstream::read(options, findings), identity(options, findings));
+    let (upstream, identity, tells_identity) = (upstream?, identity?, options.auth_header_fields_enabled);
+    Some(Settings { listeners, reload_interval, tls, http2, limits, max_connections, grace, upstream, deciding, identity, tells_identity })
 }
 
 fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
@@ -144,9 +132,9 @@ fn deciding(options: &Options, findings: &mut Findings) -> Deciding {
         findings.errors.extend(errors);
         PathLists::default()
     });
-    let token_ttl = time("authentication-token-webhook-cache-ttl", options.authentication_token_webhook_cache_ttl, findings);
-    let allow_ttl = time("authorization-webhook-cache-authorized-ttl", options.authorization_webhook_cache_authorized_ttl, findings);
-    let deny_ttl = time("authorization-webhook-cache-unauthorized-ttl", options.authorization_webhook_cache_unauthorized_ttl, findings);
+    let token_ttl = time("authentication-token-webhook-cache-ttl", options.token_ttl, findings);
+    let allow_ttl = time("authorization-webhook-cache-authorized-ttl", options.allow_ttl, findings);
+    let deny_ttl = time("authorization-webhook-cache-unauthorized-ttl", options.deny_ttl, findings);
     let odd_paths = OddPaths { encoded_slashes: options.allow_encoded_slashes, parameters: options.allow_path_parameters };
     let (audiences, compat_api_errors) = (options.auth_token_audiences.clone(), options.compat_api_errors);
     Deciding { deciders, oidc, paths, odd_paths, audiences, compat_api_errors, token_ttl, allow_ttl, deny_ttl }
@@ -161,8 +149,8 @@ fn sources(options: &Options, deciders: &Deciders, findings: &mut Findings) -> S
         client_ca: path(&options.client_ca_file),
         upstream_ca: path(&options.upstream_ca_file),
         upstream_pair: pair(
-            ("--upstream-client-cert-file", &options.upstream_client_cert_file),
-            ("--upstream-client-key-file", &options.upstream_client_key_file),
+            ("--upstream-client-cert-file", &options.upstream_cert),
+            ("--upstream-client-key-file", &options.upstream_key),
             findings,
         ),
         config: path(&options.config_file),
@@ -236,26 +224,15 @@ fn limits(options: &Options, findings: &mut Findings) -> Limits {
 
 fn identity(options: &Options, findings: &mut Findings) -> Option<IdentityHeaders> {
     /// Written by HTTP itself, or removed on the way.
-    const TAKEN: [HeaderName; 8] = [
-        header::HOST,
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        HeaderName::from_static("x-forwarded-for"),
-    ];
-    let mut name = |flag: &str, text: &str| match HeaderName::try_from(text) {
-        Ok(name) if TAKEN.contains(&name) => {
-            findings.error(format!("--{flag}: {} has a meaning of its own: give another name", quote(text)));
-            None
-        }
-        Ok(name) => Some(name),
-        Err(_) => {
-            findings.error(format!("--{flag}: {} is no name of a header: letters, digits and dashes", quote(text)));
-            None
-        }
+    const TAKEN: [&str; 8] = ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "x-forwarded-for"];
+    let mut name = |flag: &str, text: &str| {
+        let why = match HeaderName::try_from(text) {
+            Ok(name) if !TAKEN.contains(&name.as_str()) => return Some(name),
+            Ok(_) => "has a meaning of its own: give another name",
+            Err(_) => "is no name of a header: letters, digits and dashes",
+        };
+        findings.error(format!("--{flag}: {} {why}", quote(text)));
+        None
     };
     let user = name("auth-header-user-field-name", &options.auth_header_user_field_name);
     let groups = name("auth-header-groups-field-name", &options.auth_header_groups_field_name);

@@ -36,12 +36,8 @@ pub enum HttpProxyError {
     Scheme,
 }
 
-/// A variable with its name as it was found.
-#[derive(Clone, Default)]
-struct Variable {
-    name: &'static str,
-    value: String,
-}
+/// The name as it was found, and the value.
+type Variable = Option<(&'static str, String)>;
 
 /// An entry of `NO_PROXY`.
 #[derive(Clone, Debug)]
@@ -63,11 +59,10 @@ enum Exempt {
 impl ProxyEnvironment {
     /// Reads the variables, and `REQUEST_METHOD`, which a CGI program has.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Self {
-        let first = |names: [&'static str; 2]| {
-            let found = names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value)));
-            found.map(|(name, value)| Variable { name, value }).unwrap_or_default()
+        let first = |names: [&'static str; 2]| -> Variable {
+            names.into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value)))
         };
-        let no_proxy = first(["NO_PROXY", "no_proxy"]).value;
+        let (_, no_proxy) = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
         Self {
             http: first(["HTTP_PROXY", "http_proxy"]),
             https: first(["HTTPS_PROXY", "https_proxy"]),
@@ -79,8 +74,8 @@ impl ProxyEnvironment {
     /// The variable that names the proxy for requests to a server, and its value. Mirrors `httpproxy.Config.ProxyFunc`, but
     /// that `localhost` is exempt in any case and names outside ASCII are not brought to it.
     pub fn proxy_for(&self, is_https: bool, host: &str, port: u16) -> Option<(&'static str, &str)> {
-        let Variable { name, value } = if is_https { &self.https } else { &self.http };
-        (!value.is_empty() && !self.is_exempt(host, port)).then_some((*name, value.as_str()))
+        let (name, value) = if is_https { &self.https } else { &self.http }.as_ref()?;
+        (!self.is_exempt(host, port)).then_some((*name, value))
     }
 
     fn is_exempt(&self, host: &str, port: u16) -> bool {
@@ -206,7 +201,8 @@ impl fmt::Debug for HttpProxy {
 
 impl fmt::Debug for ProxyEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProxyEnvironment").field("http", &self.http.name).field("https", &self.https.name).finish_non_exhaustive()
+        let names = [&self.http, &self.https].map(|variable| variable.as_ref().map(|(name, _)| name));
+        f.debug_tuple("ProxyEnvironment").field(&names).finish()
     }
 }
 

@@ -110,16 +110,12 @@ impl fmt::Display for ListenAddress {
 }
 
 fn read_host(host: &str) -> Result<ListenHost, ListenAddressError> {
-    if host.is_empty() {
-        return Ok(ListenHost::All);
+    match host.parse::<IpAddr>() {
+        _ if host.is_empty() => Ok(ListenHost::All),
+        Ok(ip) => Ok(ListenHost::Ip(ip.to_canonical())),
+        Err(_) if is_zoned_address(host) || is_name(host) => Ok(ListenHost::Name(host.to_owned())),
+        Err(_) => Err(ListenAddressError::Host),
     }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(ListenHost::Ip(ip.to_canonical()));
-    }
-    if is_zoned_address(host) || is_name(host) {
-        return Ok(ListenHost::Name(host.to_owned()));
-    }
-    Err(ListenAddressError::Host)
 }
 
 /// `fe80::1%eth0`.

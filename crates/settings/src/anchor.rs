@@ -55,7 +55,7 @@ impl Bundle {
         for (location, certificate) in pem::certificates(file)? {
             let broken = || ParseError::new("the CERTIFICATE block holds no X.509 certificate").in_file(file.path()).at(location);
             let parsed = parse_certificate(&certificate).map_err(|error| broken().because(error))?;
-            let read = Constraints::read(&parsed).ok_or_else(broken)?;
+            let read = Constraints::read(&parsed, purpose).ok_or_else(broken)?;
             let anchor = match read.unfit_for(purpose) {
                 Some(why) => Err(why.to_owned()),
                 None => webpki::anchor_from_trusted_cert(&certificate).map_err(|error| format!("it cannot be read ({error})")),
@@ -82,42 +82,32 @@ impl Bundle {
 /// What Go's `crypto/x509` looks at before it takes a certificate as an issuer: `CheckSignatureFrom`, `isValid` and
 /// `checkChainForKeyUsage`.
 struct Constraints {
-    version: X509Version,
-    /// `basicConstraints`, where there is one.
-    is_ca: Option<bool>,
+    /// As `basicConstraints` says, without which it was so before version 3.
+    is_ca: bool,
     max_path_length: Option<u32>,
     may_sign_certificates: bool,
-    may_vouch_for_clients: bool,
-    may_vouch_for_servers: bool,
+    may_vouch: bool,
     has_unknown_critical: bool,
 }
 
 impl Constraints {
     /// `None` where an extension that it has to know cannot be read.
-    fn read(certificate: &X509Certificate<'_>) -> Option<Self> {
-        let mut read = Self {
-            version: certificate.version(),
-            is_ca: None,
-            max_path_length: None,
-            may_sign_certificates: true,
-            may_vouch_for_clients: true,
-            may_vouch_for_servers: true,
-            has_unknown_critical: false,
-        };
+    fn read(certificate: &X509Certificate<'_>, purpose: Purpose) -> Option<Self> {
+        let is_ca = certificate.version() != X509Version::V3;
+        let mut read = Self { is_ca, max_path_length: None, may_sign_certificates: true, may_vouch: true, has_unknown_critical: false };
         // An extension that is there twice makes the map, and Go's parser, fail.
         certificate.extensions_map().ok()?;
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::BasicConstraints(constraints) => {
-                    read.is_ca = Some(constraints.ca);
+                    read.is_ca = constraints.ca;
                     read.max_path_length = constraints.path_len_constraint;
                 }
                 // Go takes a usage of no bits for none given.
                 ParsedExtension::KeyUsage(usage) => read.may_sign_certificates = usage.flags == 0 || usage.key_cert_sign(),
                 ParsedExtension::ExtendedKeyUsage(usage) => {
-                    let any = usage.any;
-                    read.may_vouch_for_clients = any || usage.client_auth;
-                    read.may_vouch_for_servers = any || usage.server_auth;
+                    let is_named = if purpose == Purpose::Clients { usage.client_auth } else { usage.server_auth };
+                    read.may_vouch = usage.any || is_named;
                 }
                 ParsedExtension::ParseError { .. } => return None,
                 _ => {}
@@ -128,16 +118,12 @@ impl Constraints {
     }
 
     fn unfit_for(&self, purpose: Purpose) -> Option<&'static str> {
-        let is_no_ca = match self.is_ca {
-            Some(is_ca) => !is_ca,
-            None => self.version == X509Version::V3,
-        };
         match purpose {
             _ if self.has_unknown_critical => Some("it has a critical extension that is not understood"),
-            Purpose::Clients if is_no_ca => Some("it is no authority (basicConstraints has no CA:TRUE)"),
+            Purpose::Clients if !self.is_ca => Some("it is no authority (basicConstraints has no CA:TRUE)"),
             Purpose::Clients if !self.may_sign_certificates => Some("it must not sign certificates (keyUsage has no keyCertSign)"),
-            Purpose::Clients if !self.may_vouch_for_clients => Some("it is not for clients (extendedKeyUsage has no clientAuth)"),
-            Purpose::Servers if !self.may_vouch_for_servers => Some("it is not for servers (extendedKeyUsage has no serverAuth)"),
+            Purpose::Clients if !self.may_vouch => Some("it is not for clients (extendedKeyUsage has no clientAuth)"),
+            Purpose::Servers if !self.may_vouch => Some("it is not for servers (extendedKeyUsage has no serverAuth)"),
             // A server's own certificate is no authority, and the usual content of --upstream-ca-file.
             Purpose::Clients | Purpose::Servers => None,
         }

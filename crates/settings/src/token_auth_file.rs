@@ -33,9 +33,7 @@ impl TokenAuthFile {
     /// last two.
     pub fn parse(contents: &[Contents]) -> Result<Self, ParseError> {
         let file = contents.first().ok_or_else(|| ParseError::new("a file of tokens is needed"))?;
-        let wrong = |line: usize, why: &str| {
-            ParseError::new(why).in_file(file.path()).at(Location { line: u64::try_from(line).unwrap_or(u64::MAX), column: 1 })
-        };
+        let wrong = |line: usize, why| ParseError::new(why).in_file(file.path()).at(Location { line: line as u64, column: 1 });
         let text = std::str::from_utf8(file.bytes()).map_err(|_| ParseError::new("it must be UTF-8 text").in_file(file.path()))?;
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .map_err(|_| ParseError::new("the system gives no random bytes to hide the tokens with").in_file(file.path()))?;

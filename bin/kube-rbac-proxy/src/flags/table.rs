@@ -21,9 +21,9 @@ pub(super) fn defaults() -> Options {
         max_connections: 2000,
         idle_timeout: GoDuration::from_secs(90),
         shutdown_grace: GoDuration::from_secs(30),
-        authentication_token_webhook_cache_ttl: GoDuration::from_secs(120),
-        authorization_webhook_cache_authorized_ttl: GoDuration::from_secs(300),
-        authorization_webhook_cache_unauthorized_ttl: GoDuration::from_secs(30),
+        token_ttl: GoDuration::from_secs(120),
+        allow_ttl: GoDuration::from_secs(300),
+        deny_ttl: GoDuration::from_secs(30),
         auth_header_user_field_name: "x-remote-user".to_owned(),
         auth_header_groups_field_name: "x-remote-groups".to_owned(),
         auth_header_groups_field_separator: "|".to_owned(),
@@ -79,18 +79,10 @@ pub(super) const UPSTREAM: Flags = &[
         .help("The PEM file with the authorities that vouch for an https upstream; without it those of the system do. Followed while it changes."),
     obeyed("upstream-force-h2c", Bool(|o| &mut o.upstream_force_h2c), "an_upstream_that_speaks_http2_alone_is_served")
         .help("Speak HTTP/2 with the upstream without asking it: in cleartext, or over TLS when it is https. An https upstream that offers HTTP/2 gets it without this."),
-    obeyed(
-        "upstream-client-cert-file",
-        Text(|o| &mut o.upstream_client_cert_file),
-        "an_upstream_is_shown_the_client_certificate_of_the_moment",
-    )
-    .help("The PEM file with the certificate that an https upstream is shown when it asks for one. Followed while it changes."),
-    obeyed(
-        "upstream-client-key-file",
-        Text(|o| &mut o.upstream_client_key_file),
-        "an_upstream_is_shown_the_client_certificate_of_the_moment",
-    )
-    .help("The PEM file with the key of --upstream-client-cert-file."),
+    obeyed("upstream-client-cert-file", Text(|o| &mut o.upstream_cert), "an_upstream_is_shown_the_client_certificate_of_the_moment")
+        .help("The PEM file with the certificate that an https upstream is shown when it asks for one. Followed while it changes."),
+    obeyed("upstream-client-key-file", Text(|o| &mut o.upstream_key), "an_upstream_is_shown_the_client_certificate_of_the_moment")
+        .help("The PEM file with the key of --upstream-client-cert-file."),
 ];
 
 pub(super) const AUTHENTICATION: Flags = &[
@@ -102,12 +94,8 @@ pub(super) const AUTHENTICATION: Flags = &[
         .help("How users are recognized, in order: x509 (--client-ca-file), token-review (the API server), token-file (--token-auth-file). By default x509 and then token-file if there is such a file, else token-review."),
     obeyed("token-auth-file", Text(|o| &mut o.token_auth_file), "a_file_says_whose_a_token_is")
         .help("The CSV file with tokens and their users, as of kube-apiserver: token,user,uid,\"group1,group2\". Followed while it changes."),
-    obeyed(
-        "authentication-token-webhook-cache-ttl",
-        Duration(|o| &mut o.authentication_token_webhook_cache_ttl),
-        "cached_answers_count_for_their_time",
-    )
-    .help("How long a valid token is believed without asking again, and never past its own end."),
+    obeyed("authentication-token-webhook-cache-ttl", Duration(|o| &mut o.token_ttl), "cached_answers_count_for_their_time")
+        .help("How long a valid token is believed without asking again, and never past its own end."),
 ];
 
 pub(super) const AUTHORIZATION: Flags = &[
@@ -127,18 +115,10 @@ pub(super) const AUTHORIZATION: Flags = &[
         .help("Who is asked for permission, in order: RBAC (--rbac-manifests, evaluated here), Webhook (the API server). By default RBAC if there are manifests, else Webhook."),
     obeyed("rbac-manifests", List(|o| &mut o.rbac_manifests), "manifests_say_who_may")
         .help("Files, or folders of files, with Roles, ClusterRoles, RoleBindings and ClusterRoleBindings in YAML or JSON. Followed while they change."),
-    obeyed(
-        "authorization-webhook-cache-authorized-ttl",
-        Duration(|o| &mut o.authorization_webhook_cache_authorized_ttl),
-        "cached_answers_count_for_their_time",
-    )
-    .help("How long an allowance counts without asking again."),
-    obeyed(
-        "authorization-webhook-cache-unauthorized-ttl",
-        Duration(|o| &mut o.authorization_webhook_cache_unauthorized_ttl),
-        "cached_answers_count_for_their_time",
-    )
-    .help("How long a denial counts without asking again."),
+    obeyed("authorization-webhook-cache-authorized-ttl", Duration(|o| &mut o.allow_ttl), "cached_answers_count_for_their_time")
+        .help("How long an allowance counts without asking again."),
+    obeyed("authorization-webhook-cache-unauthorized-ttl", Duration(|o| &mut o.deny_ttl), "cached_answers_count_for_their_time")
+        .help("How long a denial counts without asking again."),
     obeyed("compat-api-errors", Bool(|o| &mut o.compat_api_errors), "api_failures_can_have_gos_status")
         .help("When the API server cannot be asked, answer 401 and 500 like the Go program instead of 503."),
 ];

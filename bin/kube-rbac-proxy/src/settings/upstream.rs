@@ -35,7 +35,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     if !secure && !options.upstream_ca_file.is_empty() {
         findings.warn("--upstream-ca-file is without effect: --upstream is not https");
     }
-    if !secure && !options.upstream_client_cert_file.is_empty() {
+    if !secure && !options.upstream_cert.is_empty() {
         findings.warn("--upstream-client-cert-file is without effect: --upstream is not https");
     }
     let silence = Some(time("read-body-timeout", options.read_body_timeout, findings)).filter(|silence| !silence.is_zero());

@@ -1,5 +1,5 @@
 use go_compat::{Template, quote};
-use http::{HeaderName, header};
+use http::HeaderName;
 use request::{ResourceAttributes, ValueNames};
 
 use super::known;
@@ -25,26 +25,10 @@ pub struct ResourceAttributesConfig {
 }
 
 /// Headers that this program writes, takes away or joins: what is decided by must be what arrives.
-const CHANGED: [HeaderName; 18] = [
-    header::AUTHORIZATION,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::COOKIE,
-    header::EXPECT,
-    header::FORWARDED,
-    header::HOST,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::SEC_WEBSOCKET_PROTOCOL,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("x-real-ip"),
-];
+const CHANGED: [&str; 7] = ["content-length", "cookie", "expect", "forwarded", "host", "sec-websocket-protocol", "x-real-ip"];
+const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authenticate", "proxy-authorization"];
+const OF_A_CONNECTION: [&str; 8] =
+    ["connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 const CHANGED_PREFIXES: [&str; 4] = ["impersonate-", "x-forwarded-", "x-http-method", "x-method-override"];
 
 impl ResourceAttributesConfig {
@@ -150,10 +134,10 @@ fn header(field: &Field<'_>, name: &str, managed: &[HeaderName]) -> Result<Heade
     let Ok(header) = HeaderName::try_from(name) else {
         return Err(field.error(&format!("must be the name of a header, with letters, digits and dashes, not {}", quote(name))));
     };
-    let fold = |name: &HeaderName| name.as_str().replace('_', "-");
-    let folded = fold(&header);
-    let is_changed = CHANGED.iter().chain(managed).any(|changed| fold(changed) == folded);
-    match is_changed || CHANGED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
+    let fold = |name: &str| name.replace('_', "-");
+    let folded = fold(header.as_str());
+    let mut changed = CHANGED.into_iter().chain(CREDENTIALS).chain(OF_A_CONNECTION).chain(managed.iter().map(HeaderName::as_str));
+    match changed.any(|name| fold(name) == folded) || CHANGED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
         true => Err(field.error(&format!("must be a header that reaches the upstream as it came, and {} does not", quote(name)))),
         false => Ok(header),
     }
