@@ -16,10 +16,10 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// There is none, or a block is broken; the error says what was found.
 pub fn certificates(contents: &Contents) -> Result<Vec<(Location, CertificateDer<'static>)>, ParseError> {
     let blocks = blocks(contents)?;
-    let certificates = blocks.iter().filter(|block| block.label == CERTIFICATE).map(|block| {
-        let (_, der) = block.decode(contents)?;
-        Ok((block.location, CertificateDer::from(der)))
-    });
+    let certificates = blocks
+        .iter()
+        .filter(|block| block.label == CERTIFICATE)
+        .map(|block| Ok((block.location, CertificateDer::from(block.decode(contents)?))));
     let certificates = certificates.collect::<Result<Vec<_>, ParseError>>()?;
     if certificates.is_empty() {
         return Err(nothing(contents, "CERTIFICATE block", &blocks));
@@ -51,8 +51,7 @@ pub fn private_key(contents: &Contents) -> Result<PrivateKeyDer<'static>, ParseE
             )));
         }
     }
-    let (_, der) = block.decode(contents)?;
-    PrivateKeyDer::try_from(der).map_err(|_| wrong("the block holds no PKCS#8, PKCS#1 or SEC1 private key".to_owned()))
+    PrivateKeyDer::try_from(block.decode(contents)?).map_err(|_| wrong("the block holds no PKCS#8, PKCS#1 or SEC1 private key".to_owned()))
 }
 
 struct Block<'a> {
@@ -64,8 +63,9 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    fn decode(&self, contents: &Contents) -> Result<(SectionKind, Vec<u8>), ParseError> {
-        <(SectionKind, Vec<u8>)>::from_pem_slice(self.text).map_err(|_| {
+    fn decode(&self, contents: &Contents) -> Result<Vec<u8>, ParseError> {
+        let decoded = <(SectionKind, Vec<u8>)>::from_pem_slice(self.text).map(|(_, der)| der);
+        decoded.map_err(|_| {
             let message = match self.has_headers() {
                 true => format!("the {} block has header lines, and must be base64 alone", self.label),
                 false => format!("the {} block is not valid base64", self.label),

@@ -1,12 +1,12 @@
 //! Tokens and their users in a file: `--token-auth-file`.
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use go_compat::read_csv;
 use request::User;
 
-use crate::{Contents, LoadError, Location, ParseError, Watched};
+use crate::{Contents, Location, ParseError};
 
 /// Who has which token, in the form of kube-apiserver: `token,user,uid,"group1,group2"` on each line.
 pub struct TokenAuthFile {
@@ -16,15 +16,6 @@ pub struct TokenAuthFile {
 }
 
 impl TokenAuthFile {
-    /// Opens the file and follows it.
-    ///
-    /// # Errors
-    ///
-    /// As [`TokenAuthFile::parse`], or the file cannot be read.
-    pub fn open(subject: &'static str, path: PathBuf) -> Result<Arc<Watched<Self>>, LoadError> {
-        Watched::open(subject, vec![path], Self::parse)
-    }
-
     /// Reads the lines, each of at least three columns; what follows the fourth is ignored, as there.
     ///
     /// # Errors

@@ -37,9 +37,8 @@ struct Spec<'a> {
     non_resource_attributes: Option<NonResource>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[derive(Default)]
 struct Resource {
     namespace: String,
     verb: String,

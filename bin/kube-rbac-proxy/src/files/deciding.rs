@@ -19,13 +19,13 @@ impl DecidingFiles {
     /// Opens each file that a flag names; all that are of no use are named among `errors`.
     pub(crate) fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
         let client_ca = open(sources.client_ca, |path| ClientCa::open("--client-ca-file", path), errors);
-        let tokens = open(sources.tokens, |path| TokenAuthFile::open("--token-auth-file", path), errors);
+        let tokens = open(sources.tokens, |path| Watched::open("--token-auth-file", vec![path], TokenAuthFile::parse), errors);
         let oidc_roots = open(sources.oidc_ca, |path| UpstreamRoots::open("--oidc-ca-file", path), errors);
         let manifests = (!sources.manifests.is_empty()).then_some(sources.manifests);
         let policy = open(manifests, |paths| Policy::open("--rbac-manifests", paths), errors);
         let config = match sources.attributes {
             None => open(sources.config, |path| ConfigFile::open("--config-file", path, sources.managed), errors),
-            bare => open(bare, |path| ConfigFile::open_bare("--resource-attributes-file", path), errors),
+            bare => open(bare, |path| Watched::open("--resource-attributes-file", vec![path], ConfigFile::parse_bare), errors),
         };
         let config = config?.unwrap_or_else(|| Watched::fixed(ConfigFile::default()));
         Some(Self { client_ca: client_ca?, tokens: tokens?, oidc_roots: oidc_roots?, policy: policy?, config })

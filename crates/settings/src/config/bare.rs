@@ -1,22 +1,12 @@
-use std::{path::PathBuf, sync::Arc};
-
 use super::{ConfigFile, resource};
 use crate::{
-    Contents, LoadError, ParseError, Watched,
+    Contents, ParseError,
     yaml::{self, Field, Value},
 };
 
 impl ConfigFile {
-    /// Opens a file of `--resource-attributes-file`, in the form of the Go program's first releases.
-    ///
-    /// # Errors
-    ///
-    /// As [`ConfigFile::parse_bare`], or the file cannot be read.
-    pub fn open_bare(subject: &'static str, path: PathBuf) -> Result<Arc<Watched<Self>>, LoadError> {
-        Watched::open(subject, vec![path], Self::parse_bare)
-    }
-
-    /// Reads what stands below `authorization.resourceAttributes` in a configuration file, and nothing around it.
+    /// Reads what stands below `authorization.resourceAttributes` in a configuration file, and nothing around it: a file of
+    /// `--resource-attributes-file`, in the form of the Go program's first releases.
     ///
     /// # Errors
     ///
