@@ -124,12 +124,9 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     let (own, reserved_groups) = (Arc::clone(&files.route), settings.reserved_groups.clone());
     let gate = ImpersonationGate::new(ImpersonationSettings { oidc, own, reserved_groups, metrics: Arc::clone(metrics) });
     let gate = gate.map_err(|why| why.to_string())?;
-    let tls = match files.route.url.scheme() == Some(&Scheme::HTTPS) {
-        true => {
-            Some(client_config(files.api_roots.clone(), files.api_pair.clone()).map_err(|why| format!("TLS cannot be prepared: {why}"))?)
-        }
-        false => None,
-    };
+    let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
+    let tls = is_https.then(|| client_config(files.api_roots.clone(), files.api_pair.clone())).transpose();
+    let tls = tls.map_err(|why| format!("TLS cannot be prepared: {why}"))?;
     let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
     let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
     // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.

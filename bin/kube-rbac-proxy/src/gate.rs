@@ -26,10 +26,8 @@ pub(crate) fn open(
     identity: Option<IdentityHeaders>,
     metrics: &Arc<Metrics>,
 ) -> Result<RequestGate, String> {
-    let fetcher = match deciding.oidc {
-        Some(_) => Some(Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer: TLS cannot be prepared: {why}"))?),
-        None => None,
-    };
+    let fetcher = deciding.oidc.as_ref().map(|_| Fetcher::new(files.oidc_roots.clone())).transpose();
+    let fetcher = fetcher.map_err(|why| format!("--oidc-issuer: TLS cannot be prepared: {why}"))?;
     // What is named was opened: a name without its file is an error before this.
     let method = |method: &Method| match method {
         Method::X509 => files.client_ca.clone().map(auth::Method::X509),

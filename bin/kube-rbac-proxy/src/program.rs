@@ -89,13 +89,8 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     let identity = &settings.identity;
     let headers = settings.tells_identity.then(|| identity.clone());
     let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
-    let tls = match settings.upstream.secure {
-        true => Some(
-            client_config(files.upstream_roots.clone(), files.upstream_pair.clone())
-                .map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?,
-        ),
-        false => None,
-    };
+    let tls = settings.upstream.secure.then(|| client_config(files.upstream_roots.clone(), files.upstream_pair.clone())).transpose();
+    let tls = tls.map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?;
     let managed = ManagedHeaders::new([&identity.user, &identity.groups], &MANAGED);
     let speech = Speech { tls, ..settings.upstream.speech.clone() };
     let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)
