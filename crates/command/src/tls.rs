@@ -83,7 +83,7 @@ fn listed(names: &[String], findings: &mut Findings) -> Vec<SupportedCipherSuite
             continue;
         };
         match ALL_CIPHER_SUITES.iter().find(|suite| u16::from(suite.suite()) == named.id) {
-            _ if named.tls13 => ineffective.push(name.as_str()),
+            _ if named.is_tls13() => ineffective.push(name.as_str()),
             Some(suite) if suites.contains(suite) => {}
             Some(suite) => suites.push(*suite),
             None => lacking.push(name.as_str()),

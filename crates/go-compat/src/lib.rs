@@ -24,4 +24,4 @@ pub use path_match::{BadPattern, PathPattern};
 pub use pflag::{Fault, Known, Respelled, respell};
 pub use quote::quote;
 pub use template::{Template, TemplateError};
-pub use tls::{CIPHER_SUITES, CURVES, CipherSuite, Curve, TlsVersion, UnknownTlsVersion, cipher_suite, curve};
+pub use tls::{CIPHER_SUITES, CURVES, Named, TlsVersion, UnknownTlsVersion, cipher_suite, curve};

@@ -2,24 +2,20 @@ use std::str::FromStr;
 
 use crate::{parse_uint32, quote};
 
-/// A cipher suite that Go's `crypto/tls` has a name for.
+/// A cipher suite, or a key exchange, which Go calls a curve, that Go's `crypto/tls` has a name for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CipherSuite {
-    /// Go's name: the IANA name, or one of the two names that Kubernetes keeps for old configurations.
+pub struct Named {
+    /// Go's name; of a suite the IANA name, or one of the two names that Kubernetes keeps for old configurations.
     pub name: &'static str,
-    /// The IANA number.
+    /// The IANA number, which is Go's `CurveID`.
     pub id: u16,
-    /// Whether it belongs to TLS 1.3, where a server's list has no effect in Go: all three are always on.
-    pub tls13: bool,
 }
 
-/// A key exchange that Go's `crypto/tls` has a name for; it calls them curves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Curve {
-    /// Go's name.
-    pub name: &'static str,
-    /// Go's `CurveID`, which is the IANA number.
-    pub id: u16,
+impl Named {
+    /// Whether a suite belongs to TLS 1.3, where a server's list has no effect in Go: all three are always on.
+    pub fn is_tls13(self) -> bool {
+        self.id >> 8 == 0x13
+    }
 }
 
 /// A TLS version, by Go's name.
@@ -56,66 +52,61 @@ impl FromStr for TlsVersion {
 }
 
 /// The suite of that name, exactly as written: Go knows no other spelling.
-pub fn cipher_suite(name: &str) -> Option<&'static CipherSuite> {
+pub fn cipher_suite(name: &str) -> Option<&'static Named> {
     CIPHER_SUITES.iter().find(|suite| suite.name == name)
 }
 
 /// The key exchange of that number, as component-base's `TLSCurvePreferences` takes it, or of that name.
-pub fn curve(text: &str) -> Option<&'static Curve> {
+pub fn curve(text: &str) -> Option<&'static Named> {
     let id = parse_uint32(text).ok();
     CURVES.iter().find(|curve| curve.name == text || id == Some(u32::from(curve.id)))
 }
 
 /// Those of Go 1.26.
-pub static CURVES: &[Curve] = &[
-    Curve { name: "CurveP256", id: 23 },
-    Curve { name: "CurveP384", id: 24 },
-    Curve { name: "CurveP521", id: 25 },
-    Curve { name: "X25519", id: 29 },
-    Curve { name: "X25519MLKEM768", id: 4588 },
-    Curve { name: "SecP256r1MLKEM768", id: 4587 },
-    Curve { name: "SecP384r1MLKEM1024", id: 4589 },
+pub static CURVES: &[Named] = &[
+    named("CurveP256", 23),
+    named("CurveP384", 24),
+    named("CurveP521", 25),
+    named("X25519", 29),
+    named("X25519MLKEM768", 4588),
+    named("SecP256r1MLKEM768", 4587),
+    named("SecP384r1MLKEM1024", 4589),
 ];
 
 /// What component-base's `TLSCipherSuites` takes, built with Go 1.26: `tls.CipherSuites`, `tls.InsecureCipherSuites` and
 /// two old names.
-pub static CIPHER_SUITES: &[CipherSuite] = &[
-    tls13("TLS_AES_128_GCM_SHA256", 0x1301),
-    tls13("TLS_AES_256_GCM_SHA384", 0x1302),
-    tls13("TLS_CHACHA20_POLY1305_SHA256", 0x1303),
-    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xc02b),
-    tls12("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 0xc02c),
-    tls12("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0xc02f),
-    tls12("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", 0xc030),
-    tls12("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca8),
-    tls12("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca9),
-    tls12("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", 0xcca8),
-    tls12("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", 0xcca9),
-    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", 0xc009),
-    tls12("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", 0xc00a),
-    tls12("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", 0xc013),
-    tls12("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", 0xc014),
-    tls12("TLS_RSA_WITH_RC4_128_SHA", 0x0005),
-    tls12("TLS_RSA_WITH_3DES_EDE_CBC_SHA", 0x000a),
-    tls12("TLS_RSA_WITH_AES_128_CBC_SHA", 0x002f),
-    tls12("TLS_RSA_WITH_AES_256_CBC_SHA", 0x0035),
-    tls12("TLS_RSA_WITH_AES_128_CBC_SHA256", 0x003c),
-    tls12("TLS_RSA_WITH_AES_128_GCM_SHA256", 0x009c),
-    tls12("TLS_RSA_WITH_AES_256_GCM_SHA384", 0x009d),
-    tls12("TLS_ECDHE_ECDSA_WITH_RC4_128_SHA", 0xc007),
-    tls12("TLS_ECDHE_RSA_WITH_RC4_128_SHA", 0xc011),
-    tls12("TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", 0xc012),
-    tls12("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", 0xc023),
-    tls12("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", 0xc027),
+pub static CIPHER_SUITES: &[Named] = &[
+    named("TLS_AES_128_GCM_SHA256", 0x1301),
+    named("TLS_AES_256_GCM_SHA384", 0x1302),
+    named("TLS_CHACHA20_POLY1305_SHA256", 0x1303),
+    named("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xc02b),
+    named("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 0xc02c),
+    named("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0xc02f),
+    named("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", 0xc030),
+    named("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca8),
+    named("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", 0xcca9),
+    named("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", 0xcca8),
+    named("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", 0xcca9),
+    named("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", 0xc009),
+    named("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", 0xc00a),
+    named("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", 0xc013),
+    named("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", 0xc014),
+    named("TLS_RSA_WITH_RC4_128_SHA", 0x0005),
+    named("TLS_RSA_WITH_3DES_EDE_CBC_SHA", 0x000a),
+    named("TLS_RSA_WITH_AES_128_CBC_SHA", 0x002f),
+    named("TLS_RSA_WITH_AES_256_CBC_SHA", 0x0035),
+    named("TLS_RSA_WITH_AES_128_CBC_SHA256", 0x003c),
+    named("TLS_RSA_WITH_AES_128_GCM_SHA256", 0x009c),
+    named("TLS_RSA_WITH_AES_256_GCM_SHA384", 0x009d),
+    named("TLS_ECDHE_ECDSA_WITH_RC4_128_SHA", 0xc007),
+    named("TLS_ECDHE_RSA_WITH_RC4_128_SHA", 0xc011),
+    named("TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA", 0xc012),
+    named("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256", 0xc023),
+    named("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", 0xc027),
 ];
 
-const fn tls13(name: &'static str, id: u16) -> CipherSuite {
-    CipherSuite { name, id, tls13: true }
-}
-
-/// TLS 1.2 and, but for the AEAD suites, older.
-const fn tls12(name: &'static str, id: u16) -> CipherSuite {
-    CipherSuite { name, id, tls13: false }
+const fn named(name: &'static str, id: u16) -> Named {
+    Named { name, id }
 }
 
 #[cfg(test)]
@@ -127,7 +118,7 @@ mod tests {
     #[test]
     fn names_are_those_of_go() {
         assert_eq!(cipher_suite("TLS_RSA_WITH_AES_128_CBC_SHA").map(|suite| suite.id), Some(0x2f));
-        assert_eq!(cipher_suite("TLS_AES_256_GCM_SHA384").map(|suite| (suite.id, suite.tls13)), Some((0x1302, true)));
+        assert_eq!(cipher_suite("TLS_AES_256_GCM_SHA384").map(|suite| (suite.id, suite.is_tls13())), Some((0x1302, true)));
         for name in ["", "tls_aes_256_gcm_sha384", " TLS_AES_256_GCM_SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "TLS_FALLBACK_SCSV"] {
             assert_eq!(cipher_suite(name), None, "{name}");
         }

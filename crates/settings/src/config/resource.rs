@@ -16,12 +16,8 @@ pub struct ResourceAttributesConfig {
     /// Where requests name the values that the attributes are filled with, one check for each; `None`: there is one check,
     /// and the attributes are as in the file.
     pub rewrites: Option<ValueNames>,
-    namespace: Template,
-    group: Template,
-    version: Template,
-    resource: Template,
-    subresource: Template,
-    name: Template,
+    /// Of the namespace, group, version, resource, subresource and name.
+    templates: [Template; 6],
 }
 
 /// Headers that this program writes, takes away or joins: what is decided by must be what arrives.
@@ -34,19 +30,9 @@ const CHANGED_PREFIXES: [&str; 4] = ["impersonate-", "x-forwarded-", "x-http-met
 impl ResourceAttributesConfig {
     /// The attributes for one value, which only `rewrites` put into them.
     pub fn attributes(&self, verb: &str, value: &str) -> ResourceAttributes {
-        ResourceAttributes {
-            namespace: self.namespace.fill(value),
-            verb: self.verb.as_deref().unwrap_or(verb).to_owned(),
-            group: self.group.fill(value),
-            version: self.version.fill(value),
-            resource: self.resource.fill(value),
-            subresource: self.subresource.fill(value),
-            name: self.name.fill(value),
-        }
-    }
-
-    fn has_value(&self) -> bool {
-        [&self.namespace, &self.group, &self.version, &self.resource, &self.subresource, &self.name].into_iter().any(Template::has_value)
+        let verb = self.verb.as_deref().unwrap_or(verb).to_owned();
+        let [namespace, group, version, resource, subresource, name] = self.templates.each_ref().map(|template| template.fill(value));
+        ResourceAttributes { namespace, verb, group, version, resource, subresource, name }
     }
 }
 
@@ -68,7 +54,7 @@ pub(super) fn read(
             let what = "would refuse every request: it must have byQueryParameter or byHttpHeader, each with a name";
             return Err(field.key_error(what));
         }
-        if !given.has_value() {
+        if !given.templates.iter().any(Template::has_value) {
             warnings
                 .push(field.key_error("asks for a value that no attribute of `resourceAttributes` has: write {{ .Value }}").to_string());
         }
@@ -102,16 +88,10 @@ pub(super) fn attributes(
     if let Some(verb) = verb {
         warnings.push(verb.key_error("stands for the verb of every request's method, which the Go kube-rbac-proxy ignores").to_string());
     }
-    Ok(ResourceAttributesConfig {
-        verb: verb.map(Field::string).transpose()?.map(str::to_owned),
-        namespace: template("namespace")?,
-        group: template("apiGroup")?,
-        version: template("apiVersion")?,
-        resource: template("resource")?,
-        subresource: template("subresource")?,
-        name: template("name")?,
-        rewrites,
-    })
+    let verb = verb.map(Field::string).transpose()?.map(str::to_owned);
+    let (namespace, group, version) = (template("namespace")?, template("apiGroup")?, template("apiVersion")?);
+    let (resource, subresource, name) = (template("resource")?, template("subresource")?, template("name")?);
+    Ok(ResourceAttributesConfig { verb, templates: [namespace, group, version, resource, subresource, name], rewrites })
 }
 
 /// What `rewrites` names. A name that is missing would be a check that is missing.
