@@ -1,5 +1,5 @@
-//! A program's flags, each defined once: the parser, `--help`, the start-up log and the page of the docs read one table; and
-//! the settings that both programs read from theirs alike.
+//! A program's flags, each defined once: the parser, `--help`, the start-up log and the page of the docs read one table; the
+//! settings that both programs read from theirs alike; and how both begin and end.
 
 mod field;
 mod findings;

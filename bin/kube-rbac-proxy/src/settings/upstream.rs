@@ -25,13 +25,7 @@ pub(crate) struct UpstreamSettings {
 
 /// `--upstream` and what belongs to it.
 pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<UpstreamSettings> {
-    let (address, secure) = match parse(&options.upstream) {
-        Ok(upstream) => upstream,
-        Err(why) => {
-            findings.error(format!("--upstream: {why}"));
-            return None;
-        }
-    };
+    let (address, secure) = parse(&options.upstream).map_err(|why| findings.error(format!("--upstream: {why}"))).ok()?;
     if !secure && !options.upstream_ca_file.is_empty() {
         findings.warn("--upstream-ca-file is without effect: --upstream is not https");
     }
