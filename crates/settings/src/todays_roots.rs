@@ -21,8 +21,6 @@ pub struct TodaysRoots {
     provider: Arc<CryptoProvider>,
 }
 
-type Signature = Result<HandshakeSignatureValid, rustls::Error>;
-
 impl TodaysRoots {
     /// A verifier of servers that follows the file.
     pub fn new(roots: Arc<Watched<UpstreamRoots>>, provider: Arc<CryptoProvider>) -> Arc<Self> {
@@ -64,3 +62,5 @@ impl ServerCertVerifier for TodaysRoots {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+type Signature = Result<HandshakeSignatureValid, rustls::Error>;

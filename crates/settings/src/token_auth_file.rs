@@ -32,8 +32,7 @@ impl TokenAuthFile {
         let mut rest = text;
         while !rest.trim_start_matches(['\r', '\n']).is_empty() {
             rest = rest.trim_start_matches(['\r', '\n']);
-            let line =
-                text.len().checked_sub(rest.len()).and_then(|at| text.get(..at)).map_or(1, |before| before.matches('\n').count() + 1);
+            let line = text.strip_suffix(rest).unwrap_or_default().matches('\n').count() + 1;
             // The error's own words count lines from the record's first, and may not be needed: the place is known.
             let record = read_csv(rest).map_err(|_| wrong(line, "the quotes of this line are not closed, or stand inside a column"))?;
             rest = record.rest;

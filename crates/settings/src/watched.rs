@@ -73,12 +73,8 @@ struct History {
     replaced: Instant,
 }
 
-/// What the last reading found.
-#[derive(PartialEq, Eq)]
-enum Seen {
-    Content(Vec<u8>),
-    Unreadable(String),
-}
+/// What the last reading found: the fingerprint of the files, or why they cannot be read.
+type Seen = Result<Vec<u8>, String>;
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the files for the first time.
@@ -116,7 +112,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
     /// A value that never changes.
     pub fn fixed(value: T) -> Arc<Self> {
-        Arc::new(Self::first("", value, None, Seen::Content(Vec::new())))
+        Arc::new(Self::first("", value, None, Ok(Vec::new())))
     }
 
     /// The last good value.
@@ -162,7 +158,7 @@ impl<T: Send + Sync + 'static> Reloadable for Watched<T> {
         // Held while reading: of two reloads at once, the one that read first must not be the one to write last.
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = source.read(self.subject);
-        if Seen::of(&reading) == history.seen {
+        if seen(&reading) == history.seen {
             return Reload::Unchanged;
         }
         let (seen, value) = source.load(self.subject, reading);
@@ -218,27 +214,22 @@ impl<T> Source<T> {
         const ATTEMPTS: usize = 3;
         let mut attempt = 1;
         loop {
-            let seen = Seen::of(&reading);
+            let found = seen(&reading);
             let value = match reading {
                 Ok(contents) => (self.parse)(&contents).map_err(|error| LoadError::of_content(subject, &contents, error)),
                 Err(error) => Err(error),
             };
             reading = self.read(subject);
-            if attempt == ATTEMPTS || Seen::of(&reading) == seen {
-                return (seen, value);
+            if attempt == ATTEMPTS || seen(&reading) == found {
+                return (found, value);
             }
             attempt += 1;
         }
     }
 }
 
-impl Seen {
-    fn of(reading: &Result<Vec<Contents>, LoadError>) -> Self {
-        match reading {
-            Ok(contents) => Self::Content(files::fingerprint(contents)),
-            Err(error) => Self::Unreadable(error.to_string()),
-        }
-    }
+fn seen(reading: &Result<Vec<Contents>, LoadError>) -> Seen {
+    reading.as_deref().map(files::fingerprint).map_err(ToString::to_string)
 }
 
 #[cfg(test)]

@@ -66,10 +66,9 @@ impl Value {
 /// It is no YAML, has several documents, a key twice in one mapping, or is deeper or, with its aliases written out,
 /// larger than a configuration can be.
 pub fn parse(contents: &Contents) -> Result<Node, ParseError> {
-    let empty = || Node { location: Location { line: 1, column: 1 }, value: Value::Null };
     let root = match serde_saphyr::from_str_with_options::<Node>(text(contents)?, options(100_000)) {
         Ok(root) => root,
-        Err(Error::Eof { .. }) => empty(),
+        Err(Error::Eof { .. }) => Node { location: Location { line: 1, column: 1 }, value: Value::Null },
         Err(error) => return Err(describe(contents, &error)),
     };
     unambiguous(contents, root)
