@@ -4,46 +4,6 @@ use http::StatusCode;
 
 use crate::Attributes;
 
-/// Why a request goes no further. Each has one [`Row`]: nothing else makes an error response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "a row says what each means")]
-pub enum Reason {
-    BadRequest,
-    AmbiguousPath,
-    AmbiguousValue,
-    AmbiguousCredentials,
-    TooManyValues,
-    NoValue,
-    NotFound,
-    MethodNotAllowed,
-    HeadTooLarge,
-    BodyTooSlow,
-    FormTooLarge,
-    FormsFull,
-    UpgradeNotSupported,
-    UncleanPath,
-    NoCredentials,
-    CertificateRejected,
-    TokenRejected,
-    IssuerNotReady,
-    NotAllowed,
-    IdentityNotSendable,
-    ReservedIdentity,
-    ImpersonationDisabled,
-    ApiUnreachable,
-    ApiTimeout,
-    ApiError,
-    ApiCredentialsRefused,
-    ApiBusy,
-    ApiFailedAuthentication,
-    ApiFailedAuthorization,
-    UpstreamUnreachable,
-    UpstreamFailed,
-    UpstreamTimeout,
-    ClientLeft,
-    Internal,
-}
-
 /// What a refusal looks like, from each side.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -83,230 +43,112 @@ pub enum LogLevel {
     Error,
 }
 
-impl Reason {
-    /// All of them, in the order of the table in docs/reasons.md.
-    pub const ALL: &[Self] = &[
-        Self::BadRequest,
-        Self::AmbiguousPath,
-        Self::AmbiguousValue,
-        Self::AmbiguousCredentials,
-        Self::TooManyValues,
-        Self::NoValue,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::HeadTooLarge,
-        Self::BodyTooSlow,
-        Self::FormTooLarge,
-        Self::FormsFull,
-        Self::UpgradeNotSupported,
-        Self::UncleanPath,
-        Self::NoCredentials,
-        Self::CertificateRejected,
-        Self::TokenRejected,
-        Self::IssuerNotReady,
-        Self::NotAllowed,
-        Self::IdentityNotSendable,
-        Self::ReservedIdentity,
-        Self::ImpersonationDisabled,
-        Self::ApiUnreachable,
-        Self::ApiTimeout,
-        Self::ApiError,
-        Self::ApiCredentialsRefused,
-        Self::ApiBusy,
-        Self::ApiFailedAuthentication,
-        Self::ApiFailedAuthorization,
-        Self::UpstreamUnreachable,
-        Self::UpstreamFailed,
-        Self::UpstreamTimeout,
-        Self::ClientLeft,
-        Self::Internal,
-    ];
+/// Makes the reasons of the one table: of each the status, the text, how loud it is, the label, and a sentence for the operator.
+macro_rules! reasons {
+    ($($name:ident: $status:literal, $text:expr, $level:ident, $label:literal, $meaning:literal;)*) => {
+        /// Why a request goes no further. Each has one [`Row`]: nothing else makes an error response.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
 
-    /// The reason's row.
-    pub const fn row(self) -> Row {
-        use LogLevel::{Debug, Error, Warn};
-        const BAD_REQUEST: Text = Text::Fixed("Bad Request");
-        const UNAUTHORIZED: Text = Text::Fixed("Unauthorized");
-        const UNAVAILABLE: Text = Text::Fixed("Service Unavailable");
-        let (status, text, level, label, meaning) = match self {
-            Self::BadRequest => (400, BAD_REQUEST, Debug, "bad_request", "The request is malformed or contradicts itself."),
-            Self::AmbiguousPath => {
-                (400, BAD_REQUEST, Debug, "ambiguous_path", "The decision reads the path, and the path has more than one meaning.")
+        impl Reason {
+            /// All of them, in the order of the table in docs/reasons.md.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The reason's row.
+            pub const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row::new($status, $text, LogLevel::$level, $label, $meaning),)*
+                }
             }
-            Self::AmbiguousValue => (
-                400,
-                BAD_REQUEST,
-                Debug,
-                "ambiguous_value",
-                "The decision reads a query parameter or a header, and what the request has there, or in a form, has more than one meaning.",
-            ),
-            Self::TooManyValues => (
-                400,
-                BAD_REQUEST,
-                Debug,
-                "too_many_values",
-                "The decision reads a query parameter or a header, and the request has more than 100 values there, or more than 1,000 parameters.",
-            ),
-            Self::NoValue => (
-                400,
-                Text::Fixed("Bad Request. The request or configuration is malformed."),
-                Debug,
-                "no_value",
-                "The request has neither the query parameter nor the header that `rewrites` names.",
-            ),
-            Self::AmbiguousCredentials => {
-                (400, BAD_REQUEST, Debug, "ambiguous_credentials", "The request has more than one Authorization header.")
-            }
-            Self::NotFound => (404, Text::Fixed("404 page not found"), Debug, "not_found", "Nothing is served under this path."),
-            Self::MethodNotAllowed => {
-                (405, Text::Fixed("Method Not Allowed"), Debug, "method_not_allowed", "CONNECT: this is no forward proxy.")
-            }
-            Self::HeadTooLarge => (
-                431,
-                Text::Fixed("Request Header Fields Too Large"),
-                Debug,
-                "head_too_large",
-                "The head is over --max-header-bytes or has more than 256 fields.",
-            ),
-            Self::BodyTooSlow => (
-                408,
-                Text::Fixed("Request Timeout"),
-                Debug,
-                "body_too_slow",
-                "Nothing of the request's body came for --read-body-timeout and the upstream had not answered yet, or a form that must be read took longer.",
-            ),
-            Self::FormTooLarge => (
-                413,
-                Text::Fixed("Payload Too Large"),
-                Debug,
-                "form_too_large",
-                "The decision reads a query parameter, and the request's form, which may have it too, is over 1 MiB.",
-            ),
-            Self::FormsFull => {
-                (503, UNAVAILABLE, Warn, "forms_full", "The forms that requests are decided by have 16 MiB together, and others have it.")
-            }
-            Self::UpgradeNotSupported => (
-                501,
-                Text::Fixed("Not Implemented"),
-                Debug,
-                "upgrade_not_supported",
-                "The request asks to switch protocols, and not to one of `websocket` or `SPDY/3.1` in HTTP/1.1 and without a body.",
-            ),
-            Self::UncleanPath => (
-                307,
-                Text::Fixed("Temporary Redirect"),
-                Debug,
-                "unclean_path",
-                "The path has `//`, `/./` or `/../`; the client is sent to the path it leads to.",
-            ),
-            Self::NoCredentials => (
-                401,
-                UNAUTHORIZED,
-                Debug,
-                "no_credentials",
-                "The request has no client certificate that is trusted here and no bearer token.",
-            ),
-            Self::CertificateRejected => (
-                401,
-                UNAUTHORIZED,
-                Debug,
-                "certificate_rejected",
-                "The client certificate does not verify against --client-ca-file now, and no other credential did better.",
-            ),
-            Self::TokenRejected => (
-                401,
-                UNAUTHORIZED,
-                Debug,
-                "token_rejected",
-                "The bearer token is not valid, or not for the audiences of --auth-token-audiences.",
-            ),
-            Self::IssuerNotReady => {
-                (401, UNAUTHORIZED, Warn, "issuer_not_ready", "The keys of the OIDC issuer could not be fetched yet; the log says why.")
-            }
-            Self::NotAllowed => {
-                (403, Text::WithAttributes("Forbidden"), Debug, "not_allowed", "The user is known and no authorizer allows what he asks.")
-            }
-            Self::IdentityNotSendable => (
-                403,
-                Text::Fixed("Forbidden"),
-                Debug,
-                "identity_not_sendable",
-                "The user's name or a group cannot be written into the identity headers exactly: control bytes, outer spaces, or the separator in a group.",
-            ),
-            Self::ReservedIdentity => (
-                403,
-                Text::Fixed("identities with the reserved \"system:\" prefix are not accepted from an authentication token"),
-                Warn,
-                "reserved_identity",
-                "The token names a user or a group that begins with `system:`, and --allow-reserved-groups does not have it.",
-            ),
-            Self::ImpersonationDisabled => (
-                403,
-                Text::Fixed("Impersonation requests are disabled when using kube-oidc-proxy"),
-                Debug,
-                "impersonation_disabled",
-                "The request has an Impersonate-* header, and --inbound-impersonation is `deny`.",
-            ),
-            Self::ApiUnreachable => {
-                (503, UNAVAILABLE, Warn, "api_unreachable", "The API server cannot be connected to, or the connection broke.")
-            }
-            Self::ApiTimeout => (503, UNAVAILABLE, Warn, "api_timeout", "The API server did not answer within the request's deadline."),
-            Self::ApiError => {
-                (503, UNAVAILABLE, Warn, "api_error", "The API server answered with an error, or with something that is no answer.")
-            }
-            Self::ApiCredentialsRefused => (
-                503,
-                UNAVAILABLE,
-                Warn,
-                "api_credentials_refused",
-                "The API server refuses this proxy's own credentials or permissions; the log names the missing permission.",
-            ),
-            Self::ApiBusy => (
-                503,
-                UNAVAILABLE,
-                Warn,
-                "api_busy",
-                "Too many calls to the API server are in flight, or --kube-api-qps is used up, for longer than the request's deadline.",
-            ),
-            Self::ApiFailedAuthentication => (
-                401,
-                UNAUTHORIZED,
-                Warn,
-                "api_failed_authentication",
-                "The API server could not be asked who the user is, and --compat-api-errors asks for Go's status.",
-            ),
-            Self::ApiFailedAuthorization => (
-                500,
-                Text::WithAttributes("Authorization error"),
-                Warn,
-                "api_failed_authorization",
-                "The API server could not be asked whether the user may, and --compat-api-errors asks for Go's status.",
-            ),
-            Self::UpstreamUnreachable => (502, Text::Empty, Warn, "upstream_unreachable", "The upstream cannot be connected to."),
-            Self::UpstreamFailed => {
-                (502, Text::Empty, Warn, "upstream_failed", "The upstream's connection broke, or what it sent is no HTTP response.")
-            }
-            Self::UpstreamTimeout => (
-                504,
-                Text::Fixed("Gateway Timeout"),
-                Warn,
-                "upstream_timeout",
-                "The upstream did not begin its response within --upstream-timeout; the request may have had its effect.",
-            ),
-            Self::ClientLeft => (499, Text::Empty, Debug, "client_left", "The client went away, or was cut, before an answer began."),
-            Self::Internal => {
-                (500, Text::Fixed("Internal Server Error"), Error, "internal", "A fault of this program; the request was refused.")
-            }
-        };
+        }
+    };
+}
+
+const BAD_REQUEST: Text = Text::Fixed("Bad Request");
+const UNAUTHORIZED: Text = Text::Fixed("Unauthorized");
+const UNAVAILABLE: Text = Text::Fixed("Service Unavailable");
+
+reasons! {
+    BadRequest: 400, BAD_REQUEST, Debug, "bad_request",
+        "The request is malformed or contradicts itself.";
+    AmbiguousPath: 400, BAD_REQUEST, Debug, "ambiguous_path",
+        "The decision reads the path, and the path has more than one meaning.";
+    AmbiguousValue: 400, BAD_REQUEST, Debug, "ambiguous_value",
+        "The decision reads a query parameter or a header, and what the request has there, or in a form, has more than one meaning.";
+    AmbiguousCredentials: 400, BAD_REQUEST, Debug, "ambiguous_credentials",
+        "The request has more than one Authorization header.";
+    TooManyValues: 400, BAD_REQUEST, Debug, "too_many_values",
+        "The decision reads a query parameter or a header, and the request has more than 100 values there, or more than 1,000 parameters.";
+    NoValue: 400, Text::Fixed("Bad Request. The request or configuration is malformed."), Debug, "no_value",
+        "The request has neither the query parameter nor the header that `rewrites` names.";
+    NotFound: 404, Text::Fixed("404 page not found"), Debug, "not_found",
+        "Nothing is served under this path.";
+    MethodNotAllowed: 405, Text::Fixed("Method Not Allowed"), Debug, "method_not_allowed",
+        "CONNECT: this is no forward proxy.";
+    HeadTooLarge: 431, Text::Fixed("Request Header Fields Too Large"), Debug, "head_too_large",
+        "The head is over --max-header-bytes or has more than 256 fields.";
+    BodyTooSlow: 408, Text::Fixed("Request Timeout"), Debug, "body_too_slow",
+        "Nothing of the request's body came for --read-body-timeout and the upstream had not answered yet, or a form that must be read took longer.";
+    FormTooLarge: 413, Text::Fixed("Payload Too Large"), Debug, "form_too_large",
+        "The decision reads a query parameter, and the request's form, which may have it too, is over 1 MiB.";
+    FormsFull: 503, UNAVAILABLE, Warn, "forms_full",
+        "The forms that requests are decided by have 16 MiB together, and others have it.";
+    UpgradeNotSupported: 501, Text::Fixed("Not Implemented"), Debug, "upgrade_not_supported",
+        "The request asks to switch protocols, and not to one of `websocket` or `SPDY/3.1` in HTTP/1.1 and without a body.";
+    UncleanPath: 307, Text::Fixed("Temporary Redirect"), Debug, "unclean_path",
+        "The path has `//`, `/./` or `/../`; the client is sent to the path it leads to.";
+    NoCredentials: 401, UNAUTHORIZED, Debug, "no_credentials",
+        "The request has no client certificate that is trusted here and no bearer token.";
+    CertificateRejected: 401, UNAUTHORIZED, Debug, "certificate_rejected",
+        "The client certificate does not verify against --client-ca-file now, and no other credential did better.";
+    TokenRejected: 401, UNAUTHORIZED, Debug, "token_rejected",
+        "The bearer token is not valid, or not for the audiences of --auth-token-audiences.";
+    IssuerNotReady: 401, UNAUTHORIZED, Warn, "issuer_not_ready",
+        "The keys of the OIDC issuer could not be fetched yet; the log says why.";
+    NotAllowed: 403, Text::WithAttributes("Forbidden"), Debug, "not_allowed",
+        "The user is known and no authorizer allows what he asks.";
+    IdentityNotSendable: 403, Text::Fixed("Forbidden"), Debug, "identity_not_sendable",
+        "The user's name or a group cannot be written into the identity headers exactly: control bytes, outer spaces, or the separator in a group.";
+    ReservedIdentity: 403, Text::Fixed("identities with the reserved \"system:\" prefix are not accepted from an authentication token"), Warn,
+        "reserved_identity", "The token names a user or a group that begins with `system:`, and --allow-reserved-groups does not have it.";
+    ImpersonationDisabled: 403, Text::Fixed("Impersonation requests are disabled when using kube-oidc-proxy"), Debug, "impersonation_disabled",
+        "The request has an Impersonate-* header, and --inbound-impersonation is `deny`.";
+    ApiUnreachable: 503, UNAVAILABLE, Warn, "api_unreachable",
+        "The API server cannot be connected to, or the connection broke.";
+    ApiTimeout: 503, UNAVAILABLE, Warn, "api_timeout",
+        "The API server did not answer within the request's deadline.";
+    ApiError: 503, UNAVAILABLE, Warn, "api_error",
+        "The API server answered with an error, or with something that is no answer.";
+    ApiCredentialsRefused: 503, UNAVAILABLE, Warn, "api_credentials_refused",
+        "The API server refuses this proxy's own credentials or permissions; the log names the missing permission.";
+    ApiBusy: 503, UNAVAILABLE, Warn, "api_busy",
+        "Too many calls to the API server are in flight, or --kube-api-qps is used up, for longer than the request's deadline.";
+    ApiFailedAuthentication: 401, UNAUTHORIZED, Warn, "api_failed_authentication",
+        "The API server could not be asked who the user is, and --compat-api-errors asks for Go's status.";
+    ApiFailedAuthorization: 500, Text::WithAttributes("Authorization error"), Warn, "api_failed_authorization",
+        "The API server could not be asked whether the user may, and --compat-api-errors asks for Go's status.";
+    UpstreamUnreachable: 502, Text::Empty, Warn, "upstream_unreachable",
+        "The upstream cannot be connected to.";
+    UpstreamFailed: 502, Text::Empty, Warn, "upstream_failed",
+        "The upstream's connection broke, or what it sent is no HTTP response.";
+    UpstreamTimeout: 504, Text::Fixed("Gateway Timeout"), Warn, "upstream_timeout",
+        "The upstream did not begin its response within --upstream-timeout; the request may have had its effect.";
+    ClientLeft: 499, Text::Empty, Debug, "client_left",
+        "The client went away, or was cut, before an answer began.";
+    Internal: 500, Text::Fixed("Internal Server Error"), Error, "internal",
+        "A fault of this program; the request was refused.";
+}
+
+impl Row {
+    const fn new(status: u16, text: Text, level: LogLevel, label: &'static str, meaning: &'static str) -> Self {
+        let retry_after = if status == 503 { Some(1) } else { None };
         let status = match StatusCode::from_u16(status) {
             Ok(status) => status,
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let retry_after = match status {
-            StatusCode::SERVICE_UNAVAILABLE => Some(1),
-            _ => None,
-        };
-        Row { status, text, retry_after, level, label, meaning }
+        Self { status, text, retry_after, level, label, meaning }
     }
 }
 
