@@ -1,6 +1,7 @@
 use std::fmt::{self, Write};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracing::{
     Event, Level, Metadata,
     field::{Field, Visit},
@@ -24,22 +25,31 @@ fn text(event: &Event<'_>, now: Timestamp) -> String {
         Level::WARN => 'W',
         _ => 'I',
     };
-    let mut fields = Text::default();
-    event.record(&mut fields);
+    let (mut message, mut rest) = (String::new(), String::new());
+    for (name, value) in Fields::of(event) {
+        match value {
+            Value::String(text) if name == "message" => message = text,
+            // Writing into a String does not fail.
+            Value::String(text) => drop(write!(rest, " {name}={text:?}")),
+            number => drop(write!(rest, " {name}={number}")),
+        }
+    }
     let (file, line) = caller(metadata);
     let now = now.strftime("%m%d %H:%M:%S.%6f");
-    format!("{severity}{now} {:>7} {file}:{line}] {:?}{}\n", std::process::id(), fields.message, fields.rest)
+    format!("{severity}{now} {:>7} {file}:{line}] {message:?}{rest}\n", std::process::id())
 }
 
 fn json(event: &Event<'_>, now: Timestamp) -> String {
     let metadata = event.metadata();
     let (file, line) = caller(metadata);
-    let mut fields = Json(serde_json::Map::new());
-    fields.insert("ts", now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string());
-    fields.insert("level", metadata.level().as_str().to_ascii_lowercase());
-    fields.insert("caller", format!("{file}:{line}"));
-    event.record(&mut fields);
-    let text = serde_json::Value::Object(fields.0).to_string();
+    let about = [
+        ("ts", now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()),
+        ("level", metadata.level().as_str().to_ascii_lowercase()),
+        ("caller", format!("{file}:{line}")),
+    ];
+    let fields = Fields::of(event).map(|(name, value)| (if name == "message" { "msg" } else { name }, value));
+    let all = about.map(|(name, text)| (name, Value::from(text))).into_iter().chain(fields);
+    let text = Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect()).to_string();
     let mut line = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         match character {
@@ -57,71 +67,33 @@ fn caller(metadata: &Metadata<'static>) -> (&'static str, u32) {
     (file.rsplit('/').next().unwrap_or(file), metadata.line().unwrap_or(0))
 }
 
+/// What an event says, in its order.
 #[derive(Default)]
-struct Text {
-    message: String,
-    rest: String,
-}
+struct Fields(Vec<(&'static str, Value)>);
 
-impl Text {
-    fn push(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing into a String does not fail.
-        let _ = write!(self.rest, " {}={value}", field.name());
+impl Fields {
+    fn of(event: &Event<'_>) -> impl Iterator<Item = (&'static str, Value)> {
+        let mut fields = Self::default();
+        event.record(&mut fields);
+        fields.0.into_iter()
     }
 }
 
-impl Visit for Text {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => value.clone_into(&mut self.message),
-            _ => self.push(field, format_args!("{value:?}")),
-        }
+        self.0.push((field.name(), value.into()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, format_args!("{value}"));
+        self.0.push((field.name(), value.into()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, format_args!("{value}"));
+        self.0.push((field.name(), value.into()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-}
-
-struct Json(serde_json::Map<String, serde_json::Value>);
-
-impl Json {
-    fn insert(&mut self, name: &str, value: impl Into<serde_json::Value>) {
-        self.0.insert(name.to_owned(), value.into());
-    }
-}
-
-impl Visit for Json {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let name = match field.name() {
-            "message" => "msg",
-            name => name,
-        };
-        self.insert(name, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.insert(field.name(), value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field.name(), value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.insert(field.name(), value);
+        self.0.push((field.name(), value.into()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -3,32 +3,29 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{
-        counter::Counter,
-        family::{Family, MetricConstructor},
-        gauge::Gauge,
-        histogram::Histogram,
-        info::Info,
-    },
-    registry::{Registry, Unit},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Metric, Registry, Unit},
 };
 use request::Reason;
+
+/// Names and values.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All metrics of the program. Every label set is closed: no value comes from a client.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    authentications: Family<AuthenticationLabels, Counter>,
-    authorizations: Family<AuthorizationLabels, Counter>,
-    api_calls: Family<ApiLabels, Histogram, ApiBuckets>,
-    cache_lookups: Family<CacheLookupLabels, Counter>,
-    cache_entries: Family<CacheLabels, Gauge>,
-    reloads: Family<ReloadLabels, Counter>,
-    issuer_askings: Family<ResultLabels, Counter>,
-    certificates: Family<SubjectLabels, Gauge>,
-    connections: Family<ListenerLabels, Gauge>,
-    connections_cut: Family<LimitLabels, Counter>,
+    authentications: Family<Labels<2>, Counter>,
+    authorizations: Family<Labels<2>, Counter>,
+    api_calls: Family<Labels<2>, Histogram>,
+    cache_lookups: Family<Labels<2>, Counter>,
+    cache_entries: Family<Labels<1>, Gauge>,
+    reloads: Family<Labels<2>, Counter>,
+    issuer_askings: Family<Labels<1>, Counter>,
+    certificates: Family<Labels<1>, Gauge>,
+    connections: Family<Labels<1>, Gauge>,
+    connections_cut: Family<Labels<1>, Counter>,
     log_lines_dropped: Counter,
     panics: Counter,
 }
@@ -37,68 +34,10 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct OpenConnection(Gauge);
 
-#[derive(Clone, Copy, Debug)]
-struct ApiBuckets;
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     code: u16,
     reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AuthenticationLabels {
-    method: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AuthorizationLabels {
-    authorizer: &'static str,
-    decision: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ApiLabels {
-    kind: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLookupLabels {
-    cache: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    cache: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadLabels {
-    subject: &'static str,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SubjectLabels {
-    subject: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabels {
-    listener: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
 }
 
 impl Metrics {
@@ -107,24 +46,34 @@ impl Metrics {
 
     /// Registers everything under `prefix`, the command's name.
     pub fn new(prefix: &str, version: &str) -> Arc<Self> {
-        let mut metrics = Self {
-            registry: Registry::with_prefix(prefix),
-            requests: Family::default(),
-            authentications: Family::default(),
-            authorizations: Family::default(),
-            api_calls: Family::new_with_constructor(ApiBuckets),
-            cache_lookups: Family::default(),
-            cache_entries: Family::default(),
-            reloads: Family::default(),
-            issuer_askings: Family::default(),
-            certificates: Family::default(),
-            connections: Family::default(),
-            connections_cut: Family::default(),
-            log_lines_dropped: Counter::default(),
-            panics: Counter::default(),
-        };
-        metrics.register(version);
-        Arc::new(metrics)
+        let mut registry = Registry::with_prefix(prefix);
+        let all = &mut registry;
+        all.register("build", "The running program", Info::new([("version", version.to_owned())]));
+        Arc::new(Self {
+            requests: counted(
+                all,
+                "requests",
+                "Requests answered, by status and by the reason of a refusal (docs/reasons.md; empty: the upstream answered)",
+            ),
+            authentications: counted(all, "authentications", "Looks of an authenticator at a request"),
+            authorizations: counted(all, "authorizations", "Questions to an authorizer"),
+            api_calls: in_seconds(
+                all,
+                "api_call_duration",
+                "Calls to the API server, retries and waiting included",
+                Family::new_with_constructor(api_calls),
+            ),
+            cache_lookups: counted(all, "cache_lookups", "Looks into a cache; shared: another request's call was waited for"),
+            cache_entries: counted(all, "cache_entries", "Entries in a cache"),
+            reloads: counted(all, "reloads", "Changes of watched files; kept: the new content is broken, the last good one serves"),
+            issuer_askings: counted(all, "issuer_askings", "Askings of the OIDC issuer for its keys"),
+            certificates: in_seconds(all, "certificate_not_after", "When a certificate in use ends, since 1970", Family::default()),
+            connections: counted(all, "connections", "Open client connections"),
+            connections_cut: counted(all, "connections_cut", "Client connections ended by the limit of this flag"),
+            log_lines_dropped: counted(all, "log_lines_dropped", "Log lines given up because nobody reads standard error"),
+            panics: counted(all, "panics", "Tasks, of a connection or a request, that a defect of the program ended"),
+            registry,
+        })
     }
 
     /// The whole registry in the OpenMetrics text format.
@@ -145,54 +94,54 @@ impl Metrics {
 
     /// An authenticator looked at a request.
     pub fn authentication(&self, method: &'static str, result: &'static str) {
-        self.authentications.get_or_create(&AuthenticationLabels { method, result }).inc();
+        self.authentications.get_or_create(&[("method", method), ("result", result)]).inc();
     }
 
     /// An authorizer was asked about a request.
     pub fn authorization(&self, authorizer: &'static str, decision: &'static str) {
-        self.authorizations.get_or_create(&AuthorizationLabels { authorizer, decision }).inc();
+        self.authorizations.get_or_create(&[("authorizer", authorizer), ("decision", decision)]).inc();
     }
 
     /// The API server was called, retries included.
     pub fn api_call(&self, kind: &'static str, result: &'static str, duration: Duration) {
-        self.api_calls.get_or_create(&ApiLabels { kind, result }).observe(duration.as_secs_f64());
+        self.api_calls.get_or_create(&[("kind", kind), ("result", result)]).observe(duration.as_secs_f64());
     }
 
     /// A cache was looked into.
     pub fn cache(&self, cache: &'static str, outcome: &'static str) {
-        self.cache_lookups.get_or_create(&CacheLookupLabels { cache, outcome }).inc();
+        self.cache_lookups.get_or_create(&[("cache", cache), ("outcome", outcome)]).inc();
     }
 
     /// How many entries a cache holds.
     pub fn cache_size(&self, cache: &'static str, entries: u64) {
-        self.cache_entries.get_or_create(&CacheLabels { cache }).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.cache_entries.get_or_create(&[("cache", cache)]).set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// A watched file changed.
     pub fn reload(&self, subject: &'static str, result: &'static str) {
-        self.reloads.get_or_create(&ReloadLabels { subject, result }).inc();
+        self.reloads.get_or_create(&[("subject", subject), ("result", result)]).inc();
     }
 
     /// An issuer was asked for its keys.
     pub fn issuer_asked(&self, result: &'static str) {
-        self.issuer_askings.get_or_create(&ResultLabels { result }).inc();
+        self.issuer_askings.get_or_create(&[("result", result)]).inc();
     }
 
     /// When a certificate in use ends, in seconds since 1970.
     pub fn certificate_not_after(&self, subject: &'static str, not_after: i64) {
-        self.certificates.get_or_create(&SubjectLabels { subject }).set(not_after);
+        self.certificates.get_or_create(&[("subject", subject)]).set(not_after);
     }
 
     /// A client connected.
     pub fn connection(&self, listener: &'static str) -> OpenConnection {
-        let gauge = self.connections.get_or_create(&ListenerLabels { listener }).clone();
+        let gauge = self.connections.get_or_create(&[("listener", listener)]).clone();
         gauge.inc();
         OpenConnection(gauge)
     }
 
     /// A client's connection, or its stream, was ended here by a limit: the flag's name.
     pub fn connection_cut(&self, limit: &'static str) {
-        self.connections_cut.get_or_create(&LimitLabels { limit }).inc();
+        self.connections_cut.get_or_create(&[("limit", limit)]).inc();
     }
 
     /// A log line was given up.
@@ -204,42 +153,6 @@ impl Metrics {
     pub fn panicked(&self) {
         self.panics.inc();
     }
-
-    fn register(&mut self, version: &str) {
-        let registry = &mut self.registry;
-        registry.register("build", "The running program", Info::new([("version", version.to_owned())]));
-        registry.register(
-            "requests",
-            "Requests answered, by status and by the reason of a refusal (docs/reasons.md; empty: the upstream answered)",
-            self.requests.clone(),
-        );
-        registry.register("authentications", "Looks of an authenticator at a request", self.authentications.clone());
-        registry.register("authorizations", "Questions to an authorizer", self.authorizations.clone());
-        registry.register_with_unit(
-            "api_call_duration",
-            "Calls to the API server, retries and waiting included",
-            Unit::Seconds,
-            self.api_calls.clone(),
-        );
-        registry.register("cache_lookups", "Looks into a cache; shared: another request's call was waited for", self.cache_lookups.clone());
-        registry.register("cache_entries", "Entries in a cache", self.cache_entries.clone());
-        registry.register(
-            "reloads",
-            "Changes of watched files; kept: the new content is broken, the last good one serves",
-            self.reloads.clone(),
-        );
-        registry.register("issuer_askings", "Askings of the OIDC issuer for its keys", self.issuer_askings.clone());
-        registry.register_with_unit(
-            "certificate_not_after",
-            "When a certificate in use ends, since 1970",
-            Unit::Seconds,
-            self.certificates.clone(),
-        );
-        registry.register("connections", "Open client connections", self.connections.clone());
-        registry.register("connections_cut", "Client connections ended by the limit of this flag", self.connections_cut.clone());
-        registry.register("log_lines_dropped", "Log lines given up because nobody reads standard error", self.log_lines_dropped.clone());
-        registry.register("panics", "Tasks, of a connection or a request, that a defect of the program ended", self.panics.clone());
-    }
 }
 
 impl Drop for OpenConnection {
@@ -248,10 +161,19 @@ impl Drop for OpenConnection {
     }
 }
 
-impl MetricConstructor<Histogram> for ApiBuckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
-    }
+fn counted<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn in_seconds<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+fn api_calls() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
 }
 
 #[cfg(test)]
