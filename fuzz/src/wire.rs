@@ -2,7 +2,7 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc, time::Duration};
 
 use observe::Metrics;
 use proxy::{
-    DrainTrigger, ErrorForm, Http2, Limits, Listener, ManagedHeaders, Places, Road, Server, ServerTls, server_config,
+    DrainTrigger, ErrorForm, Http2, Limits, Listener, ManagedHeaders, Places, Road, Server, server_config,
     upstream::{Address, Speech, Upstream},
 };
 use rustls::crypto::aws_lc_rs;
@@ -113,7 +113,7 @@ impl World {
             tokio::spawn(server.clone().serve(Listener { name: "fuzz", socket, tls }, Arc::clone(&road)));
             address
         };
-        let (plain, secure) = (listen(None).await, listen(Some(ServerTls::new(config))).await);
+        let (plain, secure) = (listen(None).await, listen(Some(config)).await);
         let tls = authority.tls().alpn(&["h2"]);
         Self { api, upstream, plain, secure, tls, allowed: VecDeque::new(), _trigger: trigger, _folder: folder }
     }

@@ -159,7 +159,7 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     if let Some(warning) = files.serving.current().warning(now()) {
         tracing::warn!("--tls-cert-file: {warning}");
     }
-    let secure = listener("--secure-port", "secure", &settings.secure, Some(ServerTls::new(config))).await;
+    let secure = listener("--secure-port", "secure", &settings.secure, Some(config)).await;
     let probes = listener("--readiness-probe-port", "endpoints", &settings.probes, None).await;
     let (secure, probes) = match (secure, probes) {
         (Ok(secure), Ok(probes)) => (secure, probes),

@@ -92,10 +92,7 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     let tls = settings.upstream.secure.then(|| client_config(files.upstream_roots.clone(), files.upstream_pair.clone())).transpose();
     let tls = tls.map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?;
     let managed = ManagedHeaders::new([&identity.user, &identity.groups], &MANAGED);
-    let speech = Speech { tls, ..settings.upstream.speech.clone() };
-    let upstream = Upstream::new(settings.upstream.address.clone(), speech, managed)
-        .forwarding(settings.upstream.forwarding.clone())
-        .patience(settings.upstream.patience);
+    let upstream = Upstream::new(settings.upstream.address.clone(), Speech { tls, ..settings.upstream.speech.clone() }, managed);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };
     let road = Road { gate, upstream, livez: settings.listeners.livez.clone(), errors: ErrorForm::Text, metrics: Arc::clone(metrics) };
     Ok((Arc::new(road), Arc::new(endpoints)))

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use observe::Metrics;
-use proxy::{Drain, Listener, Places, Server, ServerTls, Serving, listen_on, server_config};
+use proxy::{Drain, Listener, Places, Server, Serving, listen_on, server_config};
 
 use crate::{
     files::Files,
@@ -14,10 +14,9 @@ const ENDPOINTS: &str = "endpoints";
 pub(crate) async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Metrics>) -> Result<Serving, Vec<String>> {
     let listeners = &settings.listeners;
     let TlsSettings { suites, versions, groups } = &settings.tls;
-    let config = server_config(Arc::clone(&files.serving), suites.clone(), versions, groups.clone(), settings.http2.is_some());
-    let config = config
+    let tls = server_config(Arc::clone(&files.serving), suites.clone(), versions, groups.clone(), settings.http2.is_some());
+    let tls = tls
         .map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version, --tls-curve-preferences: they do not fit together: {why}")])?;
-    let tls = ServerTls::new(config);
     let mut errors = Vec::new();
     let mut bound = Vec::new();
     for (flag, name, address, tls) in [

@@ -1,12 +1,12 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::Waker,
 };
 
 use futures_util::task::AtomicWaker;
 use tokio::time::{Duration, Instant};
 
-use crate::{Limits, places::Place, unfinished::UnfinishedHead};
+use crate::{Limits, lock, places::Place, unfinished::UnfinishedHead};
 
 /// How long a connection may still send a request once the drain has begun: its first, or one that crossed the goodbye.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Activity {
 
     /// Bytes came from the client.
     pub(crate) fn received(&self, bytes: &[u8]) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.fresh = false;
         let owes = match self.protocol {
             // Whatever comes during a request may be its body.
@@ -82,7 +82,7 @@ impl Activity {
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.requests == 0 {
             self.place.is_busy();
         }
@@ -101,7 +101,7 @@ impl Activity {
 
     /// Until when the client may stay as it is, and what it is too slow at then.
     pub(crate) fn deadline(&self, limits: &Limits, draining_since: Option<Instant>) -> Option<(Instant, TooLong)> {
-        let state = self.state();
+        let state = lock(&self.state);
         match (state.head, draining_since) {
             (Some(since), Some(drain)) if state.fresh => Some(((since + limits.head).min(drain + LAST_CALL), TooLong::Head)),
             (Some(since), _) => Some((since + limits.head, TooLong::Head)),
@@ -115,22 +115,18 @@ impl Activity {
     /// Whether the connection can be told to end without a loss. HTTP/1 has no word for it but an answer's: a request on its way
     /// to a connection that is quiet would meet a closed one.
     pub(crate) fn may_be_finished(&self) -> bool {
-        self.protocol == Protocol::Http2 || self.state().requests > 0
+        self.protocol == Protocol::Http2 || lock(&self.state).requests > 0
     }
 
     /// Wakes the connection's task when its deadline may have changed.
     pub(crate) fn wake(&self, connection: &Waker) {
         self.connection.register(connection);
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.activity.state();
+        let mut state = lock(&self.activity.state);
         state.requests -= 1;
         if state.requests > 0 {
             return;

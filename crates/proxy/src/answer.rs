@@ -41,6 +41,14 @@ pub(crate) enum Form {
     Status,
 }
 
+/// An answer of the program's own.
+pub(crate) fn own(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::whole(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
 /// Turns a refusal into its response, and writes its log line. The only maker of error responses.
 pub(crate) fn refuse(refusal: &Refusal, peer: SocketAddr, form: Form) -> Response<Body> {
     observe::log_refusal(refusal, peer, form != Form::Text);

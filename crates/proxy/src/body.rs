@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Full;
 
 use crate::{
@@ -14,9 +14,8 @@ use crate::{
 };
 
 /// The body of a response to a client.
-#[derive(Debug)]
 pub struct Body {
-    source: Source,
+    content: Content<UpstreamBody>,
     /// Its length is told, its bytes are not sent: the answer to a HEAD.
     is_bare: bool,
     /// The request is in flight until its response's body is gone.
@@ -24,33 +23,37 @@ pub struct Body {
     taking: Taking,
 }
 
+/// What a body consists of.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Content<S> {
+    /// Bytes that are all there.
     Whole(Full<Bytes>),
-    Upstream(UpstreamBody),
+    /// What arrives from elsewhere.
+    Streamed(S),
 }
 
 impl Body {
     /// A body of the program's own.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(Full::new(bytes.into())), is_bare: false, in_flight: None, taking: Taking::default() }
+        Self::of(Content::Whole(Full::new(bytes.into())))
     }
 
     pub(crate) fn upstream(body: UpstreamBody) -> Self {
-        Self { source: Source::Upstream(body), is_bare: false, in_flight: None, taking: Taking::default() }
+        Self::of(Content::Streamed(body))
+    }
+
+    fn of(content: Content<UpstreamBody>) -> Self {
+        Self { content, is_bare: false, in_flight: None, taking: Taking::default() }
     }
 
     /// How long a body of the program's own is.
     pub(crate) fn own_length(&self) -> Option<u64> {
-        match &self.source {
-            Source::Whole(body) => http_body::Body::size_hint(body).exact(),
-            Source::Upstream(_) => None,
-        }
+        if self.is_upstreams() { None } else { self.size_hint().exact() }
     }
 
     /// Whether it is the upstream's.
     pub(crate) fn is_upstreams(&self) -> bool {
-        matches!(self.source, Source::Upstream(_))
+        matches!(self.content, Content::Streamed(_))
     }
 
     pub(crate) fn bare(mut self) -> Self {
@@ -73,27 +76,43 @@ impl http_body::Body for Body {
         if self.is_bare {
             return Poll::Ready(None);
         }
-        let polled = match &mut self.source {
-            Source::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
-        };
+        let polled = Pin::new(&mut self.content).poll_frame(cx);
         // The library asks for the next piece when the client has room for it.
         self.taking.waits(matches!(polled, Poll::Ready(Some(Ok(_)))));
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_bare
-            || match &self.source {
-                Source::Whole(body) => body.is_end_stream(),
-                Source::Upstream(body) => body.is_end_stream(),
-            }
+        self.is_bare || self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Whole(body) => body.size_hint(),
-            Source::Upstream(body) => body.size_hint(),
+        self.content.size_hint()
+    }
+}
+
+impl<S: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Content<S> {
+    type Data = Bytes;
+    type Error = S::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, S::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -14,14 +14,15 @@ use observe::Metrics;
 use request::{Peer, Reason};
 use rustls_pki_types::CertificateDer;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Duration, Instant, sleep_until, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Body, Client, Handler, Http2, Server, ServerTls,
+    Body, Client, Handler, Http2, Server, ServerTls, Socket,
     activity::{Activity, Protocol, TooLong},
+    chain,
     heads::Heads,
     interim::Interim,
     places::Place,
@@ -62,7 +63,7 @@ pub(crate) async fn serve<H: Handler>(
             Err(error) => tracing::debug!(peer = %address, %error, "Connection broke"),
         };
     };
-    let handshake = tls.acceptor().accept_with(stream, |session| session.set_buffer_limit(Some(BUFFER)));
+    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept_with(stream, |session| session.set_buffer_limit(Some(BUFFER)));
     let stream = match timeout(server.limits.handshake, handshake).await {
         Ok(Ok(stream)) => stream,
         // Health checks of load balancers do this all day.
@@ -82,11 +83,7 @@ pub(crate) async fn serve<H: Handler>(
     }
 }
 
-async fn http1<S, H>(server: &Server, opened: Opened<S>, peer: Peer, handler: Arc<H>, place: Arc<Place>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Handler,
-{
+async fn http1<S: Socket, H: Handler>(server: &Server, opened: Opened<S>, peer: Peer, handler: Arc<H>, place: Arc<Place>) {
     let activity = Activity::new(Protocol::Http1, opened.since, place);
     let taking = Taking::default();
     let mut builder = conn::http1::Builder::new();
@@ -113,11 +110,12 @@ where
             } else if server.drain.since().is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok::<_, Infallible>(response)
         }
     });
+    let connection = builder.serve_connection(io, service).with_upgrades();
     tokio::select! {
-        () = drive(server, builder.serve_connection(io, service).with_upgrades(), &activity, address) => {}
+        () = drive(server, connection, |connection| connection.graceful_shutdown(), &activity, address) => {}
         () = taking.ended(server.limits.write) => return taken_too_slowly(&server.metrics, address),
     }
     // Still the connection's task: counted as open, and ended with the drain.
@@ -126,11 +124,14 @@ where
     }
 }
 
-async fn http2<S, H>(server: &Server, settings: &Http2, opened: Opened<S>, peer: Peer, handler: Arc<H>, place: Arc<Place>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Handler,
-{
+async fn http2<S: Socket, H: Handler>(
+    server: &Server,
+    settings: &Http2,
+    opened: Opened<S>,
+    peer: Peer,
+    handler: Arc<H>,
+    place: Arc<Place>,
+) {
     let activity = Activity::new(Protocol::Http2, opened.since, place);
     let (address, metrics) = (peer.address, Arc::clone(&server.metrics));
     let streams = Streams { patience: server.limits.write, ended: move || taken_too_slowly(&metrics, address) };
@@ -150,7 +151,7 @@ where
         let (client, handler, counted) = (Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted));
         async move { respond(request, client, handler, counted, Taking::of_this_stream()).await }
     });
-    drive(server, builder.serve_connection(io, service), &activity, address).await;
+    drive(server, builder.serve_connection(io, service), |connection| connection.graceful_shutdown(), &activity, address).await;
 }
 
 /// The frames to announce. The library counts a head's CONTINUATION frames by it, and clients send small ones whatever is
@@ -203,43 +204,11 @@ fn bare(mut response: Response<Body>) -> Response<Body> {
     response.map(Body::bare)
 }
 
-/// A connection of either protocol, as [`drive`] needs it.
-trait Connection: Future<Output = hyper::Result<()>> {
-    /// Finishes what is in flight and ends.
-    fn finish(self: Pin<&mut Self>);
-}
-
-impl<S, H, F> Connection for conn::http1::UpgradeableConnection<TokioIo<Wire<S>>, H>
+/// Runs a connection of either protocol under its deadlines and the drain; `finish` lets it end after what is in flight.
+async fn drive<C>(server: &Server, connection: C, finish: impl Fn(Pin<&mut C>), activity: &Activity, peer: SocketAddr)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
-    F: Future<Output = Result<Response<Body>, Infallible>>,
+    C: Future<Output = hyper::Result<()>>,
 {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<S, H, F, E> Connection for conn::http2::Connection<TokioIo<Wire<S>>, H, Streams<E>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H: hyper::service::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = F>,
-    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
-    E: Fn() + Clone + Send + 'static,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// How a connection ended.
-enum End {
-    Closed(hyper::Result<()>),
-    TooLong(TooLong),
-}
-
-/// Runs a connection under its deadlines and the drain.
-async fn drive(server: &Server, connection: impl Connection, activity: &Activity, peer: SocketAddr) {
     let mut connection = pin!(connection);
     let mut drain = server.drain.clone();
     let mut drain_begun = pin!(drain.begun());
@@ -250,14 +219,14 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
     let end = poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(End::Closed(result));
+                return Poll::Ready(Ok(result));
             }
             if draining_since.is_none() && drain_begun.as_mut().poll(cx).is_ready() {
                 draining_since = Some(Instant::now());
             }
             if draining_since.is_some() && !is_finishing && activity.may_be_finished() {
                 is_finishing = true;
-                connection.as_mut().finish();
+                finish(connection.as_mut());
                 continue;
             }
             activity.wake(cx.waker());
@@ -273,24 +242,24 @@ async fn drive(server: &Server, connection: impl Connection, activity: &Activity
                 return Poll::Pending;
             }
             if what == TooLong::Head || farewell_until.is_some() {
-                return Poll::Ready(End::TooLong(what));
+                return Poll::Ready(Err(what));
             }
             if draining_since.is_none() {
                 server.metrics.connection_cut("idle-timeout");
             }
             farewell_until = Some(Instant::now() + FAREWELL);
-            connection.as_mut().finish();
+            finish(connection.as_mut());
         }
     })
     .await;
     match end {
-        End::Closed(Ok(())) => {}
-        End::Closed(Err(error)) => closed_by(server, &error, peer),
-        End::TooLong(TooLong::Head) => {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => closed_by(server, &error, peer),
+        Err(TooLong::Head) => {
             server.metrics.connection_cut("read-header-timeout");
             tracing::debug!(%peer, "A request's head took too long");
         }
-        End::TooLong(TooLong::Idle) => tracing::debug!(%peer, "An idle connection did not end when asked to"),
+        Err(TooLong::Idle) => tracing::debug!(%peer, "An idle connection did not end when asked to"),
     }
 }
 
@@ -307,12 +276,5 @@ fn closed_by(server: &Server, error: &hyper::Error, peer: SocketAddr) {
             tracing::debug!(%peer, reason = reason.row().label, error = %chain(error), "Request refused");
         }
         None => tracing::debug!(%peer, error = %chain(error), "Connection broke"),
-    }
-}
-
-fn chain(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }

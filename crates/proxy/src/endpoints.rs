@@ -1,14 +1,16 @@
 use std::{fmt::Write, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use observe::Metrics;
 use request::{CanonicalRequest, Gate, NoForm, Peer, Reason, Refusal, admit};
 
-use crate::{Body, Client, Drain, Handler, answer};
+use crate::{
+    Body, Client, Drain, Handler,
+    answer::{self, Form},
+};
 
 /// The proxy's own endpoints: `/healthz`, `/livez`, `/readyz`, and `/metrics` behind a gate.
-#[derive(Debug)]
 pub struct Endpoints<G> {
     /// Decides who may read `/metrics`.
     pub gate: G,
@@ -43,8 +45,7 @@ impl Readiness {
     }
 
     fn answer(&self, verbose: bool) -> Response<Body> {
-        let draining = self.drain.since().is_some();
-        let (status, verdict) = match draining {
+        let (status, verdict) = match self.drain.since().is_some() {
             true => (StatusCode::SERVICE_UNAVAILABLE, "shutting down"),
             false => (StatusCode::OK, "ok"),
         };
@@ -58,12 +59,6 @@ impl Readiness {
         }
         text.push_str(verdict);
         plain(status, text)
-    }
-}
-
-impl std::fmt::Debug for Readiness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Readiness").field("draining", &self.drain.since().is_some()).finish_non_exhaustive()
     }
 }
 
@@ -83,9 +78,7 @@ impl<G: Gate> Endpoints<G> {
                 let gate = self.gate.today();
                 let request = CanonicalRequest::new(head, gate.reads())?;
                 admit(&gate, request, peer, &mut NoForm).await?;
-                let mut response = Response::new(Body::whole(self.metrics.encode()));
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Metrics::CONTENT_TYPE));
-                Ok(response)
+                Ok(answer::own(StatusCode::OK, Metrics::CONTENT_TYPE, self.metrics.encode()))
             }
             _ => Err(Refusal::new(Reason::NotFound)),
         }
@@ -94,16 +87,11 @@ impl<G: Gate> Endpoints<G> {
 
 impl<G: Gate + 'static> Handler for Endpoints<G> {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
-        match self.answer(request, &client.peer).await {
-            Ok(response) => response,
-            Err(refusal) => answer::refuse(&refusal, client.peer.address, answer::Form::Text),
-        }
+        let answer = self.answer(request, &client.peer).await;
+        answer.unwrap_or_else(|refusal| answer::refuse(&refusal, client.peer.address, Form::Text))
     }
 }
 
 pub(crate) fn plain(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::whole(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    answer::own(status, "text/plain; charset=utf-8", text)
 }

@@ -1,11 +1,12 @@
 use std::{
-    fmt,
-    fmt::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::Write,
+    sync::{Arc, Mutex},
 };
 
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
+
+use crate::lock;
 
 /// How many informational responses of one exchange are passed on.
 const MOST: u32 = 16;
@@ -34,12 +35,12 @@ struct State {
 impl Interim {
     /// A request has begun.
     pub(crate) fn open(&self) {
-        self.state().passed = 0;
+        lock(&self.0.state).passed = 0;
     }
 
     /// Hands over an informational response. `100 Continue` is not for here: the library says it when the body is read.
     pub(crate) fn push(&self, status: StatusCode, headers: &HeaderMap) {
-        let mut state = self.state();
+        let mut state = lock(&self.0.state);
         if state.passed == MOST || status == StatusCode::CONTINUE {
             return;
         }
@@ -51,7 +52,7 @@ impl Interim {
 
     /// The final response is there: what could not be written by now has lost its place.
     pub(crate) fn close(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.0.state);
         if state.mid_message {
             state.waiting.clear();
         }
@@ -59,43 +60,28 @@ impl Interim {
 
     /// What may be written now, ahead of the library's bytes.
     pub(crate) fn due(&self) -> Option<Vec<u8>> {
-        let mut state = self.state();
+        let mut state = lock(&self.0.state);
         let due = !state.mid_message && !state.waiting.is_empty();
         due.then(|| std::mem::take(&mut state.waiting))
     }
 
     /// The library is writing, or has written everything.
     pub(crate) fn set_mid_message(&self, mid_message: bool) {
-        self.state().mid_message = mid_message;
+        lock(&self.0.state).mid_message = mid_message;
     }
 
     pub(crate) fn wake(&self, connection: &std::task::Waker) {
         self.0.connection.register(connection);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Interim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interim").finish_non_exhaustive()
     }
 }
 
 fn write_head(bytes: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     let mut headers = headers.clone();
     crate::headers::strip_hop_by_hop(&mut headers);
-    let mut line = String::new();
-    // Writing into a String does not fail.
-    let _ = write!(line, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
-    bytes.extend_from_slice(line.as_bytes());
+    // Writing into a Vec does not fail.
+    let _ = write!(bytes, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
     for (name, value) in &headers {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     bytes.extend_from_slice(b"\r\n");
 }

@@ -27,6 +27,11 @@ mod unfinished;
 pub mod upstream;
 mod wire;
 
+use std::{
+    error::Error,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 pub use answer::ErrorForm;
 pub use body::Body;
 pub use drain::{Drain, DrainTrigger};
@@ -40,3 +45,22 @@ pub use server::{Client, Handler, Http2, Limits, Listener, Server};
 pub use serving::{Serving, listen_on};
 pub use signals::Signals;
 pub use tls::{ServerTls, server_config};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What carries a connection.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
+/// Locks, whatever became of those who had it locked before: a panic costs one request.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error and what is behind it.
+fn chain(error: &hyper::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,12 +1,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use tokio::sync::Notify;
+
+use crate::lock;
 
 /// In a rank: an answer of the upstream went to this connection.
 const KNOWN: u64 = 1 << 63;
@@ -61,7 +63,7 @@ impl Places {
 
     /// A place for one more, and whether all are taken: then another loses it, or, where nobody can do without, there is none.
     pub(crate) fn take(&self) -> (Option<Place>, bool) {
-        let mut state = self.state();
+        let mut state = lock(&self.0);
         let is_full = state.taken >= state.most || state.strangers >= state.most_strangers;
         if is_full && !state.displace() {
             return (None, true);
@@ -76,11 +78,7 @@ impl Places {
 
     /// Ends a connection that has no request, if there is one.
     pub(crate) fn displace(&self) -> bool {
-        self.state().displace()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).displace()
     }
 }
 
@@ -100,7 +98,7 @@ impl Place {
     /// So much more of an unfinished head has come. Beyond the bound for all of them a stranger loses its place.
     pub(crate) fn head_grows(&self, bytes: usize) {
         self.head.fetch_add(bytes, Ordering::Relaxed);
-        let mut state = self.places.state();
+        let mut state = lock(&self.places.0);
         state.heads += bytes;
         if state.heads > HEADS {
             state.displace();
@@ -110,24 +108,24 @@ impl Place {
     /// No head is unfinished.
     pub(crate) fn head_ends(&self) {
         let bytes = self.head.swap(0, Ordering::Relaxed);
-        self.places.state().heads -= bytes;
+        lock(&self.places.0).heads -= bytes;
     }
 
     /// A request has begun: the place cannot be lost.
     pub(crate) fn is_busy(&self) {
-        self.places.state().idle.remove(&self.rank.load(Ordering::Relaxed));
+        lock(&self.places.0).idle.remove(&self.rank.load(Ordering::Relaxed));
     }
 
     /// The upstream answered.
     pub(crate) fn is_known(&self) {
         if self.rank.fetch_or(KNOWN, Ordering::Relaxed) < KNOWN {
-            self.places.state().strangers -= 1;
+            lock(&self.places.0).strangers -= 1;
         }
     }
 
     /// There is no request any more.
     pub(crate) fn is_idle(&self) {
-        let mut state = self.places.state();
+        let mut state = lock(&self.places.0);
         state.ranks += 1;
         let rank = self.rank.load(Ordering::Relaxed) & KNOWN | state.ranks;
         self.rank.store(rank, Ordering::Relaxed);
@@ -145,7 +143,7 @@ impl Drop for Place {
         self.is_busy();
         self.is_known();
         self.head_ends();
-        self.places.state().taken -= 1;
+        lock(&self.places.0).taken -= 1;
     }
 }
 

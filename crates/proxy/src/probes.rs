@@ -1,4 +1,4 @@
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use request::{Reason, Refusal};
 
@@ -35,21 +35,12 @@ impl Probes {
             Some(check) => format!("{{\n    \"secure serving\": {}\n}}\n", serde_json::Value::from(check.err().unwrap_or("OK".to_owned()))),
             None => "{}\n".to_owned(),
         };
-        let mut response = Response::new(Body::whole(text));
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        Ok(response)
+        Ok(answer::own(status, "application/json; charset=utf-8", text))
     }
 }
 
 impl Handler for Probes {
     async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         self.answer(&request).unwrap_or_else(|refusal| answer::refuse(&refusal, client.peer.address, Form::Text))
-    }
-}
-
-impl std::fmt::Debug for Probes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Probes").field("draining", &self.drain.since().is_some()).finish_non_exhaustive()
     }
 }

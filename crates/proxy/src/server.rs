@@ -19,7 +19,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Whose request it is, and the way to him ahead of the response.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     /// The far end of the connection.
     pub peer: Peer,

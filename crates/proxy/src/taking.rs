@@ -1,11 +1,13 @@
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use hyper::rt::Executor;
 use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::lock;
 
 tokio::task_local! {
     static STREAM: Taking;
@@ -33,13 +35,13 @@ impl Taking {
 
     /// The next piece is on its way to the client, or there is none: `false`.
     pub(crate) fn waits(&self, waits: bool) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waits.then(Instant::now);
+        *lock(&self.0) = waits.then(Instant::now);
     }
 
     /// Waits until the client has taken nothing for too long. Cancel safe.
     pub(crate) async fn ended(&self, patience: Duration) {
         loop {
-            let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = *lock(&self.0);
             match since {
                 // What begins to wait in the meantime has its time left when this is over.
                 None => sleep(patience).await,

@@ -12,28 +12,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use settings::{ServingPair, Watched};
-use tokio_rustls::TlsAcceptor;
 
-/// What a TLS listener needs; cheap to clone.
-#[derive(Clone)]
-pub struct ServerTls(TlsAcceptor);
-
-impl ServerTls {
-    /// Serves with a finished configuration.
-    pub fn new(config: ServerConfig) -> Self {
-        Self(TlsAcceptor::from(Arc::new(config)))
-    }
-
-    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ServerTls")
-    }
-}
+/// What a TLS listener needs.
+pub type ServerTls = Arc<ServerConfig>;
 
 /// The server side: today's pair, the client's certificate asked for and never required.
 ///
@@ -46,7 +27,7 @@ pub fn server_config(
     versions: &[&'static SupportedProtocolVersion],
     groups: Vec<&'static dyn SupportedKxGroup>,
     http2: bool,
-) -> Result<ServerConfig, rustls::Error> {
+) -> Result<ServerTls, rustls::Error> {
     let provider = Arc::new(CryptoProvider { cipher_suites: suites, kx_groups: groups, ..aws_lc_rs::default_provider() });
     let verifier = Arc::new(PossessionVerifier(provider.signature_verification_algorithms));
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -60,7 +41,7 @@ pub fn server_config(
     // Tickets cost no memory here; what they carry is verified anew at each request.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(config)
+    Ok(Arc::new(config))
 }
 
 /// Shows clients, or the upstream, whatever pair is the last good one when a handshake begins.

@@ -1,13 +1,13 @@
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
-use crate::activity::InFlight;
+use crate::{activity::InFlight, lock};
 
 /// What a connection becomes once the upstream has switched protocols: bytes in both directions, and no more requests.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(crate) struct Switch(Arc<Mutex<Option<Tunnel>>>);
 
 impl Switch {
     pub(crate) fn put(&self, tunnel: Tunnel) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        *lock(&self.0) = Some(tunnel);
     }
 
     pub(crate) fn take(&self) -> Option<Tunnel> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 

@@ -12,7 +12,6 @@ use thiserror::Error;
 use super::pool::Connection;
 
 /// The body of an upstream's response. Read to its end, it gives its connection back; dropped before, it ends it.
-#[derive(Debug)]
 pub struct UpstreamBody {
     body: Incoming,
     is_http2: bool,

@@ -1,6 +1,6 @@
 use std::{
-    fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,6 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -25,6 +24,7 @@ use super::{
     upload::Upload,
     via::{self, TunnelError},
 };
+use crate::Socket;
 
 /// As in Go's default transport.
 const DIAL: Duration = Duration::from_secs(30);
@@ -149,10 +149,7 @@ impl Connector {
         }
     }
 
-    async fn http1<S>(&self, stream: S) -> Result<SendRequest<Upload>, ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http1(&self, stream: impl Socket) -> Result<SendRequest<Upload>, ConnectError> {
         let handshake =
             http1::Builder::new().max_header_size(HEAD_BYTES as usize).max_headers(HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|source| ConnectError::Http { host: self.host.clone(), source })?;
@@ -164,10 +161,7 @@ impl Connector {
         Ok(sender)
     }
 
-    async fn http2<S>(&self, stream: S, scheme: Scheme) -> Result<Connected, ConnectError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn http2(&self, stream: impl Socket, scheme: Scheme) -> Result<Connected, ConnectError> {
         let connection = Http2::handshake(stream, scheme).await;
         connection.map(Connected::Http2).map_err(|source| ConnectError::Http { host: self.host.clone(), source })
     }
@@ -192,24 +186,10 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
 }
 
 async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![(address, port).into()]);
-    }
     // The usual upstream of a sidecar; asking the system for it would take a thread for each connection.
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
     let resolved = lookup_host((host, port)).await;
     resolved.map(Iterator::collect).map_err(|source| ConnectError::Resolve { host: host.to_owned(), source })
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("tls", &self.tls.is_some())
-            .field("via", &self.via)
-            .finish()
-    }
 }

@@ -2,7 +2,7 @@ use std::{
     error::Error,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Poll, ready},
     time::Duration,
 };
@@ -14,12 +14,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use request::{Reason, Refusal};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::{connect::HEAD_BYTES, upload::Upload};
+use crate::{Socket, lock};
 
 /// Bytes that an upstream may send of one response before its client reads any.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -63,10 +61,7 @@ struct Usage {
 }
 
 impl Http2 {
-    pub(super) async fn handshake<S>(stream: S, scheme: Scheme) -> hyper::Result<Arc<Self>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) async fn handshake(stream: impl Socket, scheme: Scheme) -> hyper::Result<Arc<Self>> {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)
@@ -170,10 +165,6 @@ impl Usage {
 fn is_unprocessed(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
     cause.is_some_and(|cause| cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM)))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod tls;
 mod upload;
 mod via;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use go_compat::HttpProxy;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -24,11 +24,11 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
+use upload::FORMS_BYTES;
 pub(crate) use upload::Progress;
-use upload::{FORMS_BYTES, Fault};
 pub use upload::{Upload, UploadError};
 
-use crate::{Client, Forwarding, ManagedHeaders};
+use crate::{Client, Forwarding, ManagedHeaders, chain};
 
 /// How often a request that was provably not sent, or not processed, is sent at most.
 const MOST_TRIES: u32 = 4;
@@ -50,7 +50,6 @@ const BREATH: Duration = Duration::from_millis(100);
 ///     let _ = upstream.send(request, client, body).await;
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Upstream {
     address: Address,
     /// The proxy that sends the requests on.
@@ -74,6 +73,10 @@ pub struct Speech {
     pub silence: Option<Duration>,
     /// The HTTP proxy that is connected to in its place.
     pub via: Option<HttpProxy>,
+    /// What the upstream is told of the way here, and whether it gets tokens.
+    pub forwarding: Forwarding,
+    /// How long the head of each response is waited for, connecting and the request's body included.
+    pub patience: Option<Duration>,
 }
 
 /// The upstream's URL, in parts.
@@ -94,32 +97,11 @@ pub struct Address {
 impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
-        let Speech { tls, http2_only, silence, via } = speech;
+        let Speech { tls, http2_only, silence, via, forwarding, patience } = speech;
         // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
         let told = via.clone().filter(|_| tls.is_none());
         let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via));
-        Self {
-            address,
-            told,
-            managed,
-            silence,
-            forwarding: Forwarding::default(),
-            patience: None,
-            forms: Arc::new(Semaphore::new(FORMS_BYTES)),
-            pool,
-        }
-    }
-
-    /// Tells the upstream of the way here, and passes tokens, as this says.
-    #[must_use]
-    pub fn forwarding(self, forwarding: Forwarding) -> Self {
-        Self { forwarding, ..self }
-    }
-
-    /// Waits so long for the head of each response, connecting and the request's body included.
-    #[must_use]
-    pub fn patience(self, patience: Option<Duration>) -> Self {
-        Self { patience, ..self }
+        Self { address, told, managed, silence, forwarding, patience, forms: Arc::new(Semaphore::new(FORMS_BYTES)), pool }
     }
 
     /// Takes a request's body, to be sent with it.
@@ -176,8 +158,8 @@ impl Upstream {
                     },
                 },
                 Connection::Http2(stream) => {
-                    let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-                    let extensions = request.extensions().clone();
+                    let (head, body) = request.into_parts();
+                    request = Request::from_parts(head.clone(), body);
                     stream.translate(&mut request)?;
                     let failed = match stream.send(request).await {
                         Ok(response) => return Ok(answered(response, &progress, Connection::Http2(stream))),
@@ -186,15 +168,19 @@ impl Upstream {
                     let again = (failed.is_unprocessed && tries < MOST_TRIES).then(|| progress.again()).flatten();
                     let Some(body) = again else { return Err(failure(&failed.error, &progress)) };
                     drop(stream);
-                    request = Request::new(body);
-                    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-                    *request.extensions_mut() = extensions;
+                    request = Request::from_parts(head, body);
                     if tries > 1 {
                         sleep(BREATH * tries).await;
                     }
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -248,13 +234,6 @@ fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// The upstream failed, or it was the client's own body that did.
 fn failure(error: &hyper::Error, progress: &Progress) -> Refusal {
-    let reason = match progress.fault().map(Fault::reason) {
-        Some(reason) => reason,
-        None if error.is_user() => Reason::BadRequest,
-        None => Reason::UpstreamFailed,
-    };
-    match std::error::Error::source(error) {
-        Some(source) => Refusal::because(reason, format_args!("{error}: {source}")),
-        None => Refusal::because(reason, error),
-    }
+    let reason = progress.fault().unwrap_or(if error.is_user() { Reason::BadRequest } else { Reason::UpstreamFailed });
+    Refusal::because(reason, chain(error))
 }

@@ -1,17 +1,14 @@
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU32, Ordering},
 };
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, header};
 use http_body::Body;
 use request::{CanonicalRequest, Permit, Reason, Refusal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use super::{
-    Address,
-    upload::{Hold, Upload},
-};
+use super::{Address, upload::Upload};
 use crate::{Client, Forwarding, ManagedHeaders, headers, interim::Interim};
 
 /// How many informational responses are read of one exchange, in which an upstream may say for a long time that it is alive. The
@@ -57,11 +54,10 @@ pub(super) fn request(
     for (name, value) in grant.into_iter().flat_map(|grant| grant.headers) {
         headers.append(name, value);
     }
-    let (hold, release) = match headers.get(header::EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        true => Some(Hold::new()).unzip(),
-        false => (None, None),
-    };
-    body.hold(hold);
+    let continued = Arc::new(Notify::new());
+    if headers.get(header::EXPECT).is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        body.hold(Arc::clone(&continued));
+    }
     if request.version() == Version::HTTP_2 && headers::is_grpc(&headers) {
         body.be_patient();
     }
@@ -70,26 +66,19 @@ pub(super) fn request(
     *outgoing.uri_mut() = target(address, &request)?;
     *outgoing.headers_mut() = headers;
     let flooded = outgoing.body().progress().flooded();
-    pass_informational(&mut outgoing, client.interim.clone(), release, flooded);
+    pass_informational(&mut outgoing, client.interim.clone(), continued, flooded);
     Ok(outgoing)
 }
 
 /// Lets informational responses release a held body and pass on to the client.
-fn pass_informational(
-    outgoing: &mut Request<Upload>,
-    interim: Option<Interim>,
-    release: Option<oneshot::Sender<()>>,
-    flooded: Arc<Notify>,
-) {
-    let (release, count) = (Mutex::new(release), AtomicU32::new(0));
+fn pass_informational(outgoing: &mut Request<Upload>, interim: Option<Interim>, continued: Arc<Notify>, flooded: Arc<Notify>) {
+    let count = AtomicU32::new(0);
     hyper::ext::on_informational(outgoing, move |response| {
         if count.fetch_add(1, Ordering::Relaxed) == MOST_INFORMATIONAL {
             flooded.notify_one();
         }
         if response.status() == StatusCode::CONTINUE {
-            let mut release = release.lock().unwrap_or_else(PoisonError::into_inner);
-            // The body may be gone already.
-            let _ = release.take().map(|release| release.send(()));
+            continued.notify_one();
         } else if let Some(interim) = &interim {
             interim.push(response.status(), response.headers());
         }

@@ -1,7 +1,6 @@
 use std::{
-    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,6 +17,7 @@ use super::{
     http2::{Http2, Stream},
     upload::Upload,
 };
+use crate::lock;
 
 /// How long an idle connection is kept; as in Go's default transport.
 const KEEP: Duration = Duration::from_secs(90);
@@ -42,7 +42,6 @@ pub(super) struct Pool {
 }
 
 /// What takes one request.
-#[derive(Debug)]
 pub(crate) enum Connection {
     Http1(Http1),
     Http2(Stream),
@@ -112,12 +111,12 @@ impl Pool {
     }
 
     fn share(&self) -> Option<Stream> {
-        self.shared().iter().find_map(Http2::share)
+        lock(&self.shared).iter().find_map(Http2::share)
     }
 
     /// A place on a connection that is there by now, or on this one.
     fn join(&self, connection: Arc<Http2>) -> Stream {
-        let mut shared = self.shared();
+        let mut shared = lock(&self.shared);
         shared.retain(|connection| connection.is_of_use(KEEP));
         if let Some(stream) = shared.iter().find_map(Http2::share) {
             return stream;
@@ -127,12 +126,8 @@ impl Pool {
         stream
     }
 
-    fn shared(&self) -> MutexGuard<'_, Vec<Arc<Http2>>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take_idle(&self) -> Option<SendRequest<Upload>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         while let Some(Idle { sender, since }) = idle.pop() {
             if sender.is_ready() && since.elapsed() < KEEP {
                 return Some(sender);
@@ -142,7 +137,7 @@ impl Pool {
     }
 
     fn put(&self, sender: SendRequest<Upload>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         if idle.len() < MAX_IDLE {
             idle.push(Idle { sender, since: Instant::now() });
         }
@@ -154,10 +149,8 @@ impl Pool {
         loop {
             ticks.tick().await;
             let Some(pool) = pool.upgrade() else { return };
-            let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
-            drop(idle);
-            pool.shared().retain(|connection| connection.is_of_use(KEEP));
+            lock(&pool.idle).retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
+            lock(&pool.shared).retain(|connection| connection.is_of_use(KEEP));
         }
     }
 }
@@ -177,23 +170,5 @@ impl Http1 {
                 pool.put(sender);
             }
         });
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("connector", &self.connector).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Http1 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http1").field("reused", &self.reused).finish_non_exhaustive()
     }
 }

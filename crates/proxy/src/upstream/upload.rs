@@ -1,7 +1,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use request::{Form, Reason, Refusal};
 use thiserror::Error;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Sleep, sleep, timeout},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::OwnedNotified},
+    time::{Sleep, Timeout, sleep, timeout},
 };
+
+use crate::{body::Content, lock};
 
 /// How long a body that the client holds back for `100 Continue` waits for the upstream to say so; as in Go.
 const CONTINUE: Duration = Duration::from_secs(1);
@@ -35,29 +37,13 @@ pub(super) const FORMS_BYTES: usize = 16 * FORM_BYTES;
 #[derive(Debug)]
 pub struct Upload {
     source: Progress,
-    /// Until it is over, the body is not read, and so the client is not told to send it.
-    hold: Option<Hold>,
+    /// Until the upstream's `100 Continue`, or for a while, the body is not read, and so the client is not told to send it.
+    hold: Option<Pin<Box<Timeout<OwnedNotified>>>>,
 }
 
 /// How far an [`Upload`] is, for whoever waits for its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<Mutex<Source>>);
-
-/// Waits for the upstream's `100 Continue`, for a while.
-#[derive(Debug)]
-pub(super) struct Hold {
-    continued: Option<oneshot::Receiver<()>>,
-    until: Pin<Box<Sleep>>,
-}
-
-/// What a client did wrong with its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It ended before its end, or is no body.
-    Broken,
-    /// Nothing came for too long.
-    Slow,
-}
 
 /// Why a body does not arrive whole.
 #[derive(Debug, Error)]
@@ -79,7 +65,7 @@ pub enum UploadError {
 #[derive(Debug)]
 struct Source {
     /// `None` when another try has it.
-    body: Option<Content>,
+    body: Option<Content<Incoming>>,
     is_http2: bool,
     /// Bytes that forms may have.
     forms: Arc<Semaphore>,
@@ -92,40 +78,26 @@ struct Source {
     /// How long the client may send nothing before the answer.
     patience: Option<Duration>,
     silence: Option<Pin<Box<Sleep>>>,
-    fault: Option<Fault>,
+    /// What the client is told of what it did wrong with its body.
+    fault: Option<Reason>,
     /// The upstream has sent more informational responses than anybody reads.
     flooded: Arc<Notify>,
 }
 
-#[derive(Debug)]
-enum Content {
-    Streamed(Incoming),
-    Whole(Full<Bytes>),
-}
-
 impl Upload {
     pub(super) fn new(body: Incoming, is_http2: bool, patience: Option<Duration>, forms: Arc<Semaphore>) -> Self {
-        Self::of(Source {
-            body: Some(Content::Streamed(body)),
-            is_http2,
-            forms,
-            room: None,
-            begun: false,
-            answered: false,
-            patience,
-            silence: None,
-            fault: None,
-            flooded: Arc::default(),
-        })
+        Self::of(Content::Streamed(body), is_http2, patience, forms, Arc::default())
     }
 
-    fn of(source: Source) -> Self {
+    fn of(body: Content<Incoming>, is_http2: bool, patience: Option<Duration>, forms: Arc<Semaphore>, flooded: Arc<Notify>) -> Self {
+        let (body, room, silence, fault) = (Some(body), None, None, None);
+        let source = Source { body, is_http2, forms, room, begun: false, answered: false, patience, silence, fault, flooded };
         Self { source: Progress(Arc::new(Mutex::new(source))), hold: None }
     }
 
     /// Holds the body back until the upstream asks for it.
-    pub(super) fn hold(&mut self, hold: Option<Hold>) {
-        self.hold = hold;
+    pub(super) fn hold(&mut self, continued: Arc<Notify>) {
+        self.hold = Some(Box::pin(timeout(CONTINUE, continued.notified_owned())));
     }
 
     /// The client may be silent for as long as it likes.
@@ -165,7 +137,7 @@ impl Progress {
         let mut read = 0;
         let rest = poll_fn(|cx| {
             while let (true, Some(body)) = (read <= DRAINED, &mut self.source().body) {
-                match ready!(body.poll_frame(cx)) {
+                match ready!(Pin::new(body).poll_frame(cx)) {
                     Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
                     Some(Err(_)) => return Poll::Ready(false),
                     None => return Poll::Ready(true),
@@ -185,7 +157,7 @@ impl Progress {
         });
     }
 
-    pub(super) fn fault(&self) -> Option<Fault> {
+    pub(super) fn fault(&self) -> Option<Reason> {
         self.source().fault
     }
 
@@ -194,29 +166,20 @@ impl Progress {
         let mut source = self.source();
         let begun = source.begun;
         let body = source.body.take_if(|_| !begun)?;
-        Some(Upload::of(Source {
-            body: Some(body),
-            is_http2: source.is_http2,
-            forms: Arc::clone(&source.forms),
-            room: source.room.take(),
-            begun,
-            answered: false,
-            patience: source.patience,
-            silence: None,
-            fault: None,
-            flooded: Arc::clone(&source.flooded),
-        }))
+        let again = Upload::of(body, source.is_http2, source.patience, Arc::clone(&source.forms), Arc::clone(&source.flooded));
+        again.source.source().room = source.room.take();
+        Some(again)
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Some(Err(UploadError::Withdrawn))) };
-        let Poll::Ready(frame) = body.poll_frame(cx) else { return self.poll_silence(cx) };
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else { return self.poll_silence(cx) };
         self.begun = true;
         self.silence = None;
         let error = match frame {
@@ -227,7 +190,7 @@ impl Source {
             None => return Poll::Ready(None),
             Some(Err(error)) => UploadError::Broken(error),
         };
-        self.fault = Some(Fault::Broken);
+        self.fault = Some(Reason::BadRequest);
         Poll::Ready(Some(Err(error)))
     }
 
@@ -235,31 +198,8 @@ impl Source {
         let Some(patience) = self.patience.filter(|_| !self.answered) else { return Poll::Pending };
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(silence.as_mut().poll(cx));
-        self.fault = Some(Fault::Slow);
+        self.fault = Some(Reason::BodyTooSlow);
         Poll::Ready(Some(Err(UploadError::Slow)))
-    }
-}
-
-impl Hold {
-    pub(super) fn new() -> (Self, oneshot::Sender<()>) {
-        let (release, continued) = oneshot::channel();
-        (Self { continued: Some(continued), until: Box::pin(sleep(CONTINUE)) }, release)
-    }
-}
-
-impl Future for Hold {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(continued) = &mut self.continued {
-            match Pin::new(continued).poll(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(()),
-                // The final response is there, and nobody asked for the body.
-                Poll::Ready(Err(_)) => self.continued = None,
-                Poll::Pending => {}
-            }
-        }
-        self.until.as_mut().poll(cx)
     }
 }
 
@@ -286,7 +226,7 @@ impl Upload {
         let forms = Arc::clone(&self.source.source().forms);
         let (mut whole, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
         while let Some(frame) = self.frame().await {
-            let frame = frame.map_err(|error| Refusal::because(self.source.fault().map_or(Reason::BadRequest, Fault::reason), error))?;
+            let frame = frame.map_err(|error| Refusal::because(self.source.fault().unwrap_or(Reason::BadRequest), error))?;
             let data = frame.into_data().unwrap_or_default();
             if whole.len() + data.len() > FORM_BYTES {
                 return Err(too_large());
@@ -306,56 +246,23 @@ impl Upload {
     }
 }
 
-impl Fault {
-    /// What the client is told.
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Self::Broken => Reason::BadRequest,
-            Self::Slow => Reason::BodyTooSlow,
-        }
-    }
-}
-
-impl Content {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match self {
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Streamed(body) => body.is_end_stream(),
-            Self::Whole(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Streamed(body) => body.size_hint(),
-            Self::Whole(body) => body.size_hint(),
-        }
-    }
-}
-
 impl Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         if let Some(hold) = &mut self.hold {
-            ready!(Pin::new(hold).poll(cx));
+            let _ = ready!(hold.as_mut().poll(cx));
             self.hold = None;
         }
         self.source.source().poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.source().body.as_ref().is_none_or(Content::is_end_stream)
+        self.source.source().body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.source().body.as_ref().map_or_else(SizeHint::default, Content::size_hint)
+        self.source.source().body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use go_compat::HttpProxy;
-use http::{HeaderValue, Request, StatusCode, Uri, header, uri::Scheme};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::Empty;
 use hyper::{client::conn::http1, upgrade::on};
 use hyper_util::rt::TokioIo;
@@ -34,10 +34,7 @@ pub(super) fn address(request: &mut Request<Upload>, upstream: &Address, proxy: 
     let host = HeaderValue::from_str(&upstream.authority).map_err(|error| bad(error.into()))?;
     *request.uri_mut() = uri;
     request.headers_mut().insert(header::HOST, host);
-    if let Some(credentials) = credentials(proxy).map_err(|error| bad(error.into()))? {
-        request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
-    }
-    Ok(())
+    authorize(request.headers_mut(), proxy).map_err(bad)
 }
 
 /// Has a proxy connect to the upstream, and leaves what both then say to them.
@@ -45,9 +42,7 @@ pub(super) async fn tunnel(stream: TcpStream, upstream: &str, proxy: &HttpProxy)
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     let mut connect = Request::connect(upstream).header(header::HOST, upstream).body(Empty::<Bytes>::new())?;
-    if let Some(credentials) = credentials(proxy).map_err(http::Error::from)? {
-        connect.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
-    }
+    authorize(connect.headers_mut(), proxy)?;
     let response = sender.send_request(connect).await?;
     if !response.status().is_success() {
         return Err(TunnelError::Refused(response.status()));
@@ -59,9 +54,11 @@ pub(super) async fn tunnel(stream: TcpStream, upstream: &str, proxy: &HttpProxy)
     }
 }
 
-fn credentials(proxy: &HttpProxy) -> Result<Option<HeaderValue>, header::InvalidHeaderValue> {
-    let Some(authorization) = &proxy.authorization else { return Ok(None) };
-    let mut value = HeaderValue::from_str(authorization)?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+fn authorize(headers: &mut HeaderMap, proxy: &HttpProxy) -> Result<(), http::Error> {
+    if let Some(authorization) = &proxy.authorization {
+        let mut value = HeaderValue::from_str(authorization)?;
+        value.set_sensitive(true);
+        headers.insert(header::PROXY_AUTHORIZATION, value);
+    }
+    Ok(())
 }
