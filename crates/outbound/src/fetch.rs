@@ -1,19 +1,15 @@
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, client::Resumption};
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
-use settings::{TodaysRoots, UpstreamRoots, Watched};
+use settings::{UpstreamRoots, Watched, tls_client};
 use thiserror::Error;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    task::AbortHandle,
-    time::timeout,
-};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::HttpsUrl;
@@ -56,9 +52,6 @@ pub enum FetchError {
     Request(#[from] http::Error),
 }
 
-/// Ends the task of a connection with the fetch.
-struct Ending(AbortHandle);
-
 impl Fetcher {
     /// Servers must be vouched for by `roots`, as they are at each connection, or by the system's authorities.
     ///
@@ -66,38 +59,19 @@ impl Fetcher {
     ///
     /// The cryptographic library does not fit.
     pub fn new(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-        let mut config = match roots {
-            Some(roots) => builder.dangerous().with_custom_certificate_verifier(TodaysRoots::new(roots, provider)),
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                builder.with_root_certificates(roots)
-            }
-        }
-        .with_no_client_auth();
+        let mut config = tls_client(roots)?.with_no_client_auth();
         // A session would let a server in whose authority is believed no more.
-        config.resumption = rustls::client::Resumption::disabled();
+        config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(config), deadline: DEADLINE })
     }
 
-    /// The document: the body of an answer with status 200, whole.
-    ///
-    /// # Errors
-    ///
-    /// There is none within the deadline and the bound.
-    pub async fn get(&self, url: &HttpsUrl) -> Result<Bytes, FetchError> {
-        self.get_as(url, None).await
-    }
-
-    /// [`Fetcher::get`] with a bearer token.
+    /// The document: the body of an answer with status 200, whole. With a bearer token, if there is one.
     ///
     /// # Errors
     ///
     /// There is no document within the deadline and the bound, or the token cannot stand in a header.
-    pub async fn get_as(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
+    pub async fn get(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
         let late = || FetchError::Late { host: url.host().to_owned(), after: self.deadline };
         timeout(self.deadline, self.fetch(url, token)).await.unwrap_or_else(|_| Err(late()))
     }
@@ -105,14 +79,16 @@ impl Fetcher {
     async fn fetch(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
         let host = || url.host().to_owned();
         let name = ServerName::try_from(host()).map_err(|source| FetchError::Name { host: host(), source })?;
-        let stream = dial(url).await.map_err(|source| FetchError::Connect { host: host(), source })?;
+        let stream = TcpStream::connect((url.host(), url.port())).await.map_err(|source| FetchError::Connect { host: host(), source })?;
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
         let stream = stream.map_err(|source| FetchError::Tls { host: host(), source })?;
         let http = |source| FetchError::Http { host: host(), source };
         let mut builder = http1::Builder::new();
         builder.max_header_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(http)?;
-        let _ending = Ending(tokio::spawn(connection).abort_handle());
+        // The connection's task ends with the fetch.
+        let mut task = JoinSet::new();
+        task.spawn(connection);
         let mut request = Request::get(url.target())
             .header(header::HOST, url.authority())
             .header(header::ACCEPT, "application/json, application/jwt, */*;q=0.1")
@@ -133,27 +109,6 @@ impl Fetcher {
             Err(_) => Err(FetchError::Cut { host: host() }),
         }
     }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Connects to the first address that answers.
-async fn dial(url: &HttpsUrl) -> io::Result<TcpStream> {
-    if let Ok(address) = url.host().parse::<IpAddr>() {
-        return TcpStream::connect((address, url.port())).await;
-    }
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-    for address in lookup_host((url.host(), url.port())).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 #[cfg(test)]
@@ -203,15 +158,15 @@ mod tests {
         let world = World::new();
         let (fetcher, server) = (world.fetcher(), world.server(Reply::chunked(&[], &["{", "}"], &[])).await);
         for _ in 0..2 {
-            assert_eq!(in_time("the document", fetcher.get(&at(&server, "/a?b"))).await.expect("a document"), "{}");
+            assert_eq!(in_time("the document", fetcher.get(&at(&server, "/a?b"), None)).await.expect("a document"), "{}");
         }
         let received = server.last_request();
         assert_eq!((received.method(), received.target(), received.connection), ("GET", "/a?b", 2));
         assert_eq!(received.header("host"), Some(format!("localhost:{}", server.address().port()).as_str()));
         assert_eq!(received.header("authorization"), None);
-        in_time("the document", fetcher.get_as(&at(&server, "/"), Some("secret"))).await.expect("a document");
+        in_time("the document", fetcher.get(&at(&server, "/"), Some("secret"))).await.expect("a document");
         assert_eq!(server.last_request().header("authorization"), Some("Bearer secret"));
-        let error = fetcher.get_as(&at(&server, "/"), Some("secret\n")).await.expect_err("no header").to_string();
+        let error = fetcher.get(&at(&server, "/"), Some("secret\n")).await.expect_err("no header").to_string();
         assert!(error.contains("cannot be written") && !error.contains("secret"), "{error}");
         wait_until("the end of the connections", || server.open_connections() == 0).await;
     }
@@ -235,7 +190,7 @@ mod tests {
             (Reply::head(200, &[("Content-Length", "9")]).then_hang(), "did not answer in 2 s"),
         ] {
             let server = world.server(reply.clone()).await;
-            let error = in_time("the error", world.fetcher().get(&at(&server, "/"))).await.expect_err("no document").to_string();
+            let error = in_time("the error", world.fetcher().get(&at(&server, "/"), None)).await.expect_err("no document").to_string();
             assert!(error.contains(expected), "{reply:?}: {error}");
             wait_until("the end of the connection", || server.open_connections() == 0).await;
         }
@@ -246,14 +201,14 @@ mod tests {
     async fn only_a_server_that_todays_authorities_vouch_for_is_asked() {
         let world = World::new();
         let (fetcher, server) = (world.fetcher(), world.server(Reply::ok("{}")).await);
-        assert!(fetcher.get(&at(&server, "/")).await.is_ok());
+        assert!(fetcher.get(&at(&server, "/"), None).await.is_ok());
         fs::write(world.folder.path().join("ca.pem"), Authority::new("others").pem()).expect("written");
         world.roots.reload();
-        let error = fetcher.get(&at(&server, "/")).await.expect_err("refused").to_string();
+        let error = fetcher.get(&at(&server, "/"), None).await.expect_err("refused").to_string();
         assert!(error.contains("TLS with localhost failed"), "{error}");
         let by_address: HttpsUrl = format!("https://127.0.0.2:{}/", server.address().port()).parse().expect("a URL");
-        assert!(world.fetcher().get(&by_address).await.is_err());
-        assert!(Fetcher::new(None).expect("a fetcher").get(&at(&server, "/")).await.is_err(), "the system does not know it");
+        assert!(world.fetcher().get(&by_address, None).await.is_err());
+        assert!(Fetcher::new(None).expect("a fetcher").get(&at(&server, "/"), None).await.is_err(), "the system does not know it");
         assert_eq!(server.count(), 1);
     }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use http::Uri;
 use thiserror::Error;
@@ -32,11 +32,6 @@ impl HttpsUrl {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// What follows `?`, if there is one.
-    pub fn query(&self) -> Option<&str> {
-        self.uri.query()
     }
 
     /// Without the brackets of an IPv6 address.
@@ -83,12 +78,6 @@ impl FromStr for HttpsUrl {
             return Err(UrlError::Form);
         }
         Ok(Self { text: text.to_owned(), uri, host })
-    }
-}
-
-impl fmt::Display for HttpsUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::fmt;
+use thiserror::Error;
 
 /// A request path that has exactly one meaning, or of which each meaning is known.
 ///
@@ -26,30 +26,41 @@ pub struct OddPaths {
 const SLASH: char = '\0';
 
 /// Why a path has more than one meaning, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PathFault {
     /// It does not begin with `/`.
+    #[error("the path does not begin with '/'")]
     NotAbsolute,
     /// `%` without two hexadecimal digits.
+    #[error("the path has a '%' without two hexadecimal digits")]
     BadEscape,
     /// A control byte, raw or encoded.
+    #[error("the path has a control byte")]
     ControlByte,
     /// A byte above 0x7f that is not percent-encoded.
+    #[error("the path has a byte above 0x7f that is not percent-encoded")]
     RawNonAscii,
     /// Encoded bytes that are not UTF-8: no SubjectAccessReview could name them.
+    #[error("the path has escapes that are not UTF-8")]
     NotUtf8,
     /// `\`, raw or encoded: a separator to some servers.
+    #[error("the path has a '\\'")]
     Backslash,
     /// `;`, raw or encoded: the start of a path parameter to some servers.
+    #[error("the path has a ';'")]
     PathParameter,
     /// `%2f`: a separator to some servers.
+    #[error("the path has an encoded '/'")]
     EncodedSlash,
     /// A `.` or `..` segment with an encoded dot.
+    #[error("the path has an encoded dot segment")]
     EncodedDotSegment,
     /// An escape that decodes to an escape of one of the above.
+    #[error("the path is encoded twice")]
     DoubleEncoding,
     /// An encoded slash or a parameter that a server could take for an empty segment or a dot segment, or an encoded slash in
     /// a parameter.
+    #[error("the path has an encoded '/' or a ';' beside nothing, beside dots, or one in the other")]
     Beside,
 }
 
@@ -119,24 +130,6 @@ impl Path {
     /// Where a path with `//`, `/./` or `/../` leads, still encoded; `None` when it is clean.
     pub fn cleaned(&self) -> Option<&str> {
         self.cleaned.as_deref()
-    }
-}
-
-impl fmt::Display for PathFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAbsolute => "the path does not begin with '/'",
-            Self::BadEscape => "the path has a '%' without two hexadecimal digits",
-            Self::ControlByte => "the path has a control byte",
-            Self::RawNonAscii => "the path has a byte above 0x7f that is not percent-encoded",
-            Self::NotUtf8 => "the path has escapes that are not UTF-8",
-            Self::Backslash => "the path has a '\\'",
-            Self::PathParameter => "the path has a ';'",
-            Self::EncodedSlash => "the path has an encoded '/'",
-            Self::EncodedDotSegment => "the path has an encoded dot segment",
-            Self::DoubleEncoding => "the path is encoded twice",
-            Self::Beside => "the path has an encoded '/' or a ';' beside nothing, beside dots, or one in the other",
-        })
     }
 }
 

@@ -1,31 +1,43 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     server::ParsedCertificate,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{UpstreamRoots, Watched};
 
-/// Believes whom the file of this moment vouches for, and as in Go a certificate that is itself in the file.
-#[derive(Debug)]
-pub struct TodaysRoots {
-    roots: Arc<Watched<UpstreamRoots>>,
-    provider: Arc<CryptoProvider>,
+/// The client side of TLS with servers that must be vouched for by `roots`, as they are at each handshake, or by the system's
+/// authorities; without its own certificate.
+///
+/// # Errors
+///
+/// The cryptographic library does not fit.
+pub fn tls_client(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    Ok(match roots {
+        Some(roots) => builder.dangerous().with_custom_certificate_verifier(Arc::new(TodaysRoots { roots, provider })),
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            builder.with_root_certificates(roots)
+        }
+    })
 }
 
-impl TodaysRoots {
-    /// A verifier of servers that follows the file.
-    pub fn new(roots: Arc<Watched<UpstreamRoots>>, provider: Arc<CryptoProvider>) -> Arc<Self> {
-        Arc::new(Self { roots, provider })
-    }
+/// Believes whom the file of this moment vouches for, and as in Go a certificate that is itself in the file.
+#[derive(Debug)]
+struct TodaysRoots {
+    roots: Arc<Watched<UpstreamRoots>>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for TodaysRoots {

@@ -18,7 +18,6 @@ pub(crate) struct UpstreamSettings {
     pub(crate) secure: bool,
     /// Without its TLS, which needs files.
     pub(crate) speech: Speech,
-    /// How long the head of a response is waited for.
 }
 
 /// `--upstream` and what belongs to it.

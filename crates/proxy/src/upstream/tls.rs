@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
-use settings::{ServingPair, TodaysRoots, UpstreamRoots, Watched};
+use rustls::{ClientConfig, client::Resumption};
+use settings::{ServingPair, UpstreamRoots, Watched, tls_client};
 
 use crate::tls::TodaysPair;
 
@@ -15,16 +15,7 @@ pub fn client_config(
     roots: Option<Arc<Watched<UpstreamRoots>>>,
     pair: Option<Arc<Watched<ServingPair>>>,
 ) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let builder = match roots {
-        Some(roots) => builder.dangerous().with_custom_certificate_verifier(TodaysRoots::new(roots, provider)),
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            builder.with_root_certificates(roots)
-        }
-    };
+    let builder = tls_client(roots)?;
     Ok(match pair {
         Some(pair) => {
             let mut config = builder.with_client_cert_resolver(Arc::new(TodaysPair(pair)));

@@ -82,7 +82,7 @@ impl Elsewhere {
 
     async fn ask(&self, part: GroupsElsewhere) -> Result<VerifiedToken, String> {
         let Source { endpoint, access_token } = &part.source;
-        let document = self.fetcher.get_as(endpoint, access_token.as_deref()).await.map_err(|error| chain(&error))?;
+        let document = self.fetcher.get(endpoint, access_token.as_deref()).await.map_err(|error| chain(&error))?;
         let token = str::from_utf8(&document).map_err(|_| "what is there is no text".to_owned())?.trim();
         let there = |error: TokenError| format!("of what is there, {error}");
         let issuer = jws::issuer(token).map_err(there)?;

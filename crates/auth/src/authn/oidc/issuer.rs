@@ -15,13 +15,13 @@ use crate::failure::chain;
 /// The keys that an issuer has now, and the document that they are from.
 pub(super) async fn ask(name: &str, fetcher: &Fetcher) -> Result<(Bytes, KeySet), IssuerError> {
     let discovery = OidcSettings::discovery(name).map_err(IssuerError::Url)?;
-    let configuration = fetcher.get(&discovery).await.map_err(IssuerError::Configuration)?;
+    let configuration = fetcher.get(&discovery, None).await.map_err(IssuerError::Configuration)?;
     let configuration: Object = serde_json::from_slice(&configuration).map_err(|_| IssuerError::Form)?;
     if configuration.text("issuer") != Some(name) {
         return Err(IssuerError::Name);
     }
     let url = configuration.text("jwks_uri").ok_or(IssuerError::Form)?.parse().map_err(IssuerError::KeysUrl)?;
-    let document = fetcher.get(&url).await.map_err(IssuerError::Keys)?;
+    let document = fetcher.get(&url, None).await.map_err(IssuerError::Keys)?;
     let keys = KeySet::parse(&document).map_err(IssuerError::KeySet)?;
     Ok((document, keys))
 }
