@@ -68,6 +68,8 @@ pub(crate) enum Source {
     Shared,
 }
 
+type Landed<V, E> = (Result<V, Miss<E>>, Source);
+
 /// Ends empty when the lookup panicked.
 type Flight<V, E> = watch::Receiver<Option<Result<V, E>>>;
 
@@ -110,12 +112,7 @@ where
     /// The result for a key: from a shelf, from a lookup under way, or from a new one.
     ///
     /// Needs a tokio runtime. Dropping the future leaves the lookup to the others.
-    pub(crate) async fn get<F>(
-        self: &Arc<Self>,
-        key: &K,
-        deadline: tokio::time::Instant,
-        lookup: impl FnOnce() -> F,
-    ) -> (Result<V, Miss<E>>, Source)
+    pub(crate) async fn get<F>(self: &Arc<Self>, key: &K, deadline: tokio::time::Instant, lookup: impl FnOnce() -> F) -> Landed<V, E>
     where
         F: Future<Output = Result<Fresh<V>, E>> + Send + 'static,
     {
@@ -123,9 +120,8 @@ where
             return (Ok(value), Source::Hit);
         }
         let (mut flight, source) = match self.board(key, lookup) {
-            Boarded::Found(value) => return (Ok(value), Source::Hit),
-            Boarded::Flight(flight, source) => (flight, source),
-            Boarded::Crowded => return (Err(Miss::Crowded), Source::Miss),
+            Ok(boarded) => boarded,
+            Err(landed) => return landed,
         };
         let landed = match tokio::time::timeout_at(deadline, flight.wait_for(Option::is_some)).await {
             Ok(Ok(result)) => match &*result {
@@ -149,20 +145,21 @@ where
         (self.positive.len() + self.negative.len()) as u64
     }
 
-    fn board<F>(self: &Arc<Self>, key: &K, lookup: impl FnOnce() -> F) -> Boarded<V, E>
+    /// A flight that is under way now, or why none is needed or had.
+    fn board<F>(self: &Arc<Self>, key: &K, lookup: impl FnOnce() -> F) -> Result<(Flight<V, E>, Source), Landed<V, E>>
     where
         F: Future<Output = Result<Fresh<V>, E>> + Send + 'static,
     {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key) {
-            return Boarded::Flight(flight.clone(), Source::Shared);
+            return Ok((flight.clone(), Source::Shared));
         }
         // A flight that landed since the last look has put its result on a shelf before it left the list.
         if let Some(value) = self.look(key) {
-            return Boarded::Found(value);
+            return Err((Ok(value), Source::Hit));
         }
         if flights.len() >= MAX_FLIGHTS {
-            return Boarded::Crowded;
+            return Err((Err(Miss::Crowded), Source::Miss));
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(key.clone(), receiver.clone());
@@ -177,7 +174,7 @@ where
             drop(landing);
             sender.send_replace(Some(result.map(|fresh| fresh.value)));
         });
-        Boarded::Flight(receiver, Source::Miss)
+        Ok((receiver, Source::Miss))
     }
 
     fn look(&self, key: &K) -> Option<V> {
@@ -207,12 +204,6 @@ where
             Keep::No => {}
         }
     }
-}
-
-enum Boarded<V, E> {
-    Found(V),
-    Flight(Flight<V, E>, Source),
-    Crowded,
 }
 
 /// Takes a flight off the list, however it ended.

@@ -103,6 +103,7 @@ pub struct RequestGate {
 }
 
 /// What stays as it is at start, or follows its files by itself.
+#[derive(Clone)]
 struct Fixed {
     deciders: Arc<Deciders>,
     config: Arc<Watched<ConfigFile>>,
@@ -133,15 +134,8 @@ impl RequestGate {
     /// caches: for the program's own endpoints.
     #[must_use]
     pub fn for_paths(&self) -> Self {
-        let (deciders, config) = (Arc::clone(&self.fixed.deciders), Arc::clone(&self.fixed.config));
-        Self::now(Arc::new(Fixed {
-            deciders,
-            config,
-            by_path: true,
-            paths: PathLists::default(),
-            odd_paths: OddPaths::default(),
-            identity: None,
-        }))
+        let fixed = Fixed::clone(&self.fixed);
+        Self::now(Arc::new(Fixed { by_path: true, paths: PathLists::default(), odd_paths: OddPaths::default(), identity: None, ..fixed }))
     }
 
     fn now(fixed: Arc<Fixed>) -> Self {
@@ -200,7 +194,8 @@ impl RequestGate {
     /// Sends the client of an unclean path to the clean one.
     pub(crate) fn unclean(&self, request: &CanonicalRequest) -> Option<Refusal> {
         let cleaned = request.path()?.cleaned()?;
-        Some(Refusal::new(Reason::UncleanPath).see(with_query(cleaned, request.query())))
+        let query = request.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Some(Refusal::new(Reason::UncleanPath).see(format!("{cleaned}{query}")))
     }
 
     /// Who is asked, in order.
@@ -305,19 +300,6 @@ impl Deciders {
             true => Refusal::because(goes, failure.detail),
             false => failure.refusal(),
         }
-    }
-}
-
-impl std::fmt::Debug for RequestGate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestGate").field("config", &self.config).field("identity", &self.fixed.identity).finish_non_exhaustive()
-    }
-}
-
-fn with_query(path: &str, query: Option<&str>) -> String {
-    match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
     }
 }
 

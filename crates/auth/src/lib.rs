@@ -12,12 +12,12 @@ mod cached;
 mod clock;
 mod explain;
 mod failure;
-#[cfg(test)]
-mod fake;
 mod gate;
 mod identity;
 mod impersonation;
 mod keys;
+#[cfg(test)]
+mod test_api;
 
 pub use authn::oidc::{Algorithm, GroupsElsewhere, KeySet, KeySetError, OidcSettings, TokenError, TokenRules, Verified, VerifiedToken};
 pub use authz::Policy;

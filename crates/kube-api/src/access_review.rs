@@ -4,7 +4,7 @@ use k8s_openapi::{
     Resource,
     api::authorization::v1::{SelfSubjectAccessReview, SubjectAccessReview},
 };
-use request::{Attributes, ResourceAttributes, User};
+use request::{Attributes, User};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -47,13 +47,16 @@ pub enum AccessVerdict {
     },
 }
 
+/// The fields that are not empty.
+type Said<'a> = BTreeMap<&'static str, &'a str>;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AccessSpec<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource_attributes: Option<ResourceSpec<'a>>,
+    resource_attributes: Option<Said<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    non_resource_attributes: Option<NonResourceSpec<'a>>,
+    non_resource_attributes: Option<Said<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     user: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -62,32 +65,6 @@ pub(crate) struct AccessSpec<'a> {
     extra: &'a BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     uid: &'a str,
-}
-
-#[derive(Serialize)]
-struct ResourceSpec<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    verb: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    group: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    version: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    resource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    subresource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct NonResourceSpec<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    verb: &'a str,
 }
 
 /// Go never omits `allowed`.
@@ -105,19 +82,16 @@ pub(crate) struct AccessStatus {
 impl<'a> AccessSpec<'a> {
     pub(crate) fn new(user: &'a User, attributes: &'a Attributes) -> Self {
         let (resource_attributes, non_resource_attributes) = match attributes {
-            Attributes::Resource(attributes) => (Some(attributes.into()), None),
-            Attributes::NonResource { verb, path } => (None, Some(NonResourceSpec { path, verb })),
+            Attributes::Resource(attributes) => (Some(said(attributes.fields())), None),
+            Attributes::NonResource { verb, path } => (None, Some(said([("path", path), ("verb", verb)]))),
         };
         let User { name, uid, groups, extra } = user;
         Self { resource_attributes, non_resource_attributes, user: name, groups, extra, uid }
     }
 }
 
-impl<'a> From<&'a ResourceAttributes> for ResourceSpec<'a> {
-    fn from(attributes: &'a ResourceAttributes) -> Self {
-        let ResourceAttributes { namespace, verb, group, version, resource, subresource, name } = attributes;
-        Self { namespace, verb, group, version, resource, subresource, name }
-    }
+fn said<'a, const N: usize>(fields: [(&'static str, &'a String); N]) -> Said<'a> {
+    fields.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.as_str())).collect()
 }
 
 impl AccessStatus {
@@ -135,6 +109,7 @@ impl AccessStatus {
 
 #[cfg(test)]
 mod tests {
+    use request::ResourceAttributes;
     use serde_json::{Value, json};
 
     use super::*;

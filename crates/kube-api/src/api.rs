@@ -15,7 +15,7 @@ use crate::{
     health::HealthRecord,
     limits::Limits,
     token_review::{TOKEN_REVIEW, TokenSpec, TokenStatus},
-    transport::{Failure, Retry, Transport},
+    transport::{Failure, Transport},
     wire::Kind,
 };
 
@@ -102,11 +102,8 @@ impl Api {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let pause = match failure.retry {
-            Retry::Never => return Err(failure.error),
-            Retry::Soon => pause(),
-            Retry::After(wish) => pause().max(wish),
-        };
+        let Some(wish) = failure.retry else { return Err(failure.error) };
+        let pause = pause().max(wish);
         // A pause that ends too late would only hide what is wrong.
         if Instant::now().checked_add(pause).is_none_or(|end| end >= deadline) {
             return Err(failure.error);

@@ -6,7 +6,7 @@ use std::{
 use http::{HeaderValue, header};
 use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use crate::{ConnectError, Overrides, Pem, error::describe_kubeconfig, proxy_url::proxy_of, route, token_file::TokenFile};
+use crate::{ConnectError, Overrides, Pem, error::describe_kubeconfig, proxy_url::proxy_of, route::pem, token_file::TokenFile};
 use go_compat::ProxyEnvironment;
 
 /// How to reach the API server.
@@ -40,9 +40,9 @@ impl ApiSettings {
     /// What is to be said of what they lead to.
     pub(crate) fn unusable(&self, why: String) -> ConnectError {
         match (&self.kubeconfig, &self.overrides) {
-            (Some(path), _) => ConnectError::Kubeconfig { path: path.clone(), why },
-            (None, Some(_)) => ConnectError::Flags { why },
-            (None, None) => ConnectError::InCluster { why },
+            (Some(path), _) => ConnectError::Kubeconfig(path.clone(), why),
+            (None, Some(_)) => ConnectError::Flags(why),
+            (None, None) => ConnectError::InCluster(why),
         }
     }
 }
@@ -55,8 +55,8 @@ impl Way {
             (path, overrides) => from_kubeconfig(path.as_deref(), overrides.as_ref(), environment).await,
         };
         let mut way = way.map_err(|why| settings.unusable(why))?;
-        let user_agent =
-            HeaderValue::try_from(&settings.user_agent).map_err(|_| ConnectError::UserAgent { user_agent: settings.user_agent.clone() })?;
+        let user_agent = &settings.user_agent;
+        let user_agent = HeaderValue::try_from(user_agent).map_err(|_| ConnectError::UserAgent(user_agent.clone()))?;
         way.config.headers.push((header::USER_AGENT, user_agent));
         // Each call has a deadline and few tries of its own.
         way.config.default_retry = false;
@@ -90,7 +90,7 @@ async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, env
     if let Some(user) = missing_user {
         return Err(format!("its current context's user {user:?} does not exist"));
     }
-    let authorities = route::authorities(&cluster)?;
+    let authorities = pem(cluster.certificate_authority_data.as_deref(), cluster.certificate_authority.as_deref())?;
     if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
         config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     }

@@ -9,33 +9,19 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// `--kubeconfig` was given and its file is of no use.
-    #[error("--kubeconfig {}: {why}; it must be a kubeconfig whose current-context names a context, that a cluster and a user", path.display())]
-    Kubeconfig {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    #[error("--kubeconfig {path}: {1}; it must be a kubeconfig whose current-context names a context, that a cluster and a user", path = .0.display())]
+    Kubeconfig(PathBuf, String),
     /// `--kubeconfig` was not given, and this is no pod with a ServiceAccount.
     #[error(
-        "no --kubeconfig is given and the pod's own credentials are of no use: {why}; give --kubeconfig, or run in a pod whose ServiceAccount token is mounted"
+        "no --kubeconfig is given and the pod's own credentials are of no use: {0}; give --kubeconfig, or run in a pod whose ServiceAccount token is mounted"
     )]
-    InCluster {
-        /// What is missing.
-        why: String,
-    },
+    InCluster(String),
     /// Flags say how to reach the API server, and what they say is of no use.
-    #[error("the flags that say how to reach the API server, with the kubeconfig that $KUBECONFIG may name, are of no use: {why}")]
-    Flags {
-        /// What is wrong with them.
-        why: String,
-    },
+    #[error("the flags that say how to reach the API server, with the kubeconfig that $KUBECONFIG may name, are of no use: {0}")]
+    Flags(String),
     /// The program's name cannot be sent as a header.
-    #[error("the user agent {user_agent:?} cannot be sent as a header")]
-    UserAgent {
-        /// As given.
-        user_agent: String,
-    },
+    #[error("the user agent {0:?} cannot be sent as a header")]
+    UserAgent(String),
 }
 
 /// Why the API server gave no verdict. None of them is one: a caller must refuse. Nothing in it is secret.

@@ -34,12 +34,8 @@ pub(crate) struct Limits {
     rate: Option<Bucket>,
 }
 
-/// A place among the calls in flight.
-#[derive(Debug)]
-pub(crate) struct Slot<'a> {
-    _lane: Option<SemaphorePermit<'a>>,
-    _call: SemaphorePermit<'a>,
-}
+/// A place in the lane, where that has a bound, and among the calls in flight.
+type Slot<'a> = (Option<SemaphorePermit<'a>>, SemaphorePermit<'a>);
 
 impl Limits {
     /// Without a `qps` above zero there is no bucket; `burst` alone has no meaning.
@@ -57,8 +53,7 @@ impl Limits {
                 Lane::Known => None,
                 Lane::UnknownToken => Some(self.unknown_token_calls.acquire().await.map_err(|_| ApiError::Busy)?),
             };
-            let call = self.calls.acquire().await.map_err(|_| ApiError::Busy)?;
-            Ok(Slot { _lane: lane, _call: call })
+            Ok((lane, self.calls.acquire().await.map_err(|_| ApiError::Busy)?))
         };
         match timeout_at(deadline, slot).await {
             // A place that becomes free at the deadline comes too late.
@@ -152,6 +147,6 @@ mod tests {
         }
         assert!(matches!(limits.enter(Lane::Known, after(1.0)).await, Err(ApiError::Busy)));
         held.pop();
-        limits.enter(Lane::Known, after(1.0)).await.expect("the place that became free");
+        let _ = limits.enter(Lane::Known, after(1.0)).await.expect("the place that became free");
     }
 }

@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Uri};
-use kube::config::{AuthInfo, Cluster};
+use kube::config::AuthInfo;
 
 use crate::{
     ApiSettings, ConnectError,
@@ -77,14 +77,14 @@ impl Route {
                 return Err(format!("{what} is not supported yet"));
             }
         }
-        let secrets = Secrets::of(user);
-        let token = match (token, secrets.token) {
+        let (own_token, own_key) = secrets(user);
+        let token = match (token, own_token) {
             (Some(file), _) => Some(Token::File(file)),
             (None, Some(text)) => Some(Token::Fixed(bearer(&text)?)),
             (None, None) => None,
         };
         let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?;
-        let key = pem(secrets.key.as_deref(), user.client_key.as_deref())?;
+        let key = pem(own_key.as_deref(), user.client_key.as_deref())?;
         let identity = match (certificate, key) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -97,13 +97,8 @@ impl Route {
     }
 }
 
-/// What vouches for the API server, as a kubeconfig says it.
-pub(crate) fn authorities(cluster: &Cluster) -> Result<Option<Pem>, String> {
-    pem(cluster.certificate_authority_data.as_deref(), cluster.certificate_authority.as_deref())
-}
-
 /// As in client-go, data counts before a file.
-fn pem(data: Option<&str>, file: Option<&str>) -> Result<Option<Pem>, String> {
+pub(crate) fn pem(data: Option<&str>, file: Option<&str>) -> Result<Option<Pem>, String> {
     match (data.filter(|data| !data.is_empty()), file.filter(|file| !file.is_empty())) {
         (Some(data), _) => {
             BASE64_STANDARD.decode(data.trim()).map(|bytes| Some(Pem::Inline(bytes))).map_err(|_| "its PEM data is no base64".to_owned())
@@ -118,18 +113,11 @@ fn bearer(token: &str) -> Result<HeaderValue, String> {
     Ok(header)
 }
 
-/// What kube keeps behind a type of another crate, and gives away as JSON.
-struct Secrets {
-    token: Option<String>,
-    key: Option<String>,
-}
-
-impl Secrets {
-    fn of(user: &AuthInfo) -> Self {
-        let user = serde_json::to_value(user).unwrap_or_default();
-        let text = |name: &str| user.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        Self { token: text("token"), key: text("client-key-data") }
-    }
+/// A user's token and key, which kube keeps behind a type of another crate, and gives away as JSON.
+fn secrets(user: &AuthInfo) -> (Option<String>, Option<String>) {
+    let user = serde_json::to_value(user).unwrap_or_default();
+    let text = |name: &str| user.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    (text("token"), text("client-key-data"))
 }
 
 impl fmt::Debug for Pem {

@@ -41,17 +41,12 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) error: ApiError,
-    /// Whether the same request may fare better.
-    pub(crate) retry: Retry,
+    /// How much later, at least, the same request may fare better; `None`: never.
+    pub(crate) retry: Option<Duration>,
 }
 
-/// Whether and when to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Retry {
-    Never,
-    Soon,
-    After(Duration),
-}
+/// For the next try, a short pause is enough.
+const SOON: Option<Duration> = Some(Duration::ZERO);
 
 impl Transport {
     /// Reads certificates and runs exec plugins; sends nothing.
@@ -75,8 +70,8 @@ impl Transport {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let has_another = |refused| self.token.as_ref().is_some_and(|token| token.replaced(refused));
                 let retry = match authorization {
-                    Some(refused) if status == StatusCode::UNAUTHORIZED && has_another(&refused) => Retry::Soon,
-                    _ => Retry::Never,
+                    Some(refused) if status == StatusCode::UNAUTHORIZED && has_another(&refused) => SOON,
+                    _ => None,
                 };
                 return Err(Failure { error: ApiError::CredentialsRefused { status, permission }, retry });
             }
@@ -87,24 +82,24 @@ impl Transport {
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(Failure::last(ApiError::Answer(format!("it has more than {MAX_ANSWER} bytes"))))
             }
-            Err(error) => Err(Failure { error: ApiError::Unreachable(error), retry: Retry::Soon }),
+            Err(error) => Err(Failure { error: ApiError::Unreachable(error), retry: SOON }),
         }
     }
 }
 
 impl Failure {
     fn last(error: ApiError) -> Self {
-        Self { error, retry: Retry::Never }
+        Self { error, retry: None }
     }
 
     fn of_sending(error: kube::Error) -> Self {
         match error {
             kube::Error::Service(source) => match source.downcast::<AuthError>() {
                 Ok(error) => Self::last(ApiError::NoCredentials(describe_auth(&error))),
-                Err(source) => Self { error: ApiError::Unreachable(source), retry: Retry::Soon },
+                Err(source) => Self { error: ApiError::Unreachable(source), retry: SOON },
             },
             kube::Error::Auth(error) => Self::last(ApiError::NoCredentials(describe_auth(&error))),
-            error => Self { error: ApiError::Unreachable(Box::new(error)), retry: Retry::Soon },
+            error => Self { error: ApiError::Unreachable(Box::new(error)), retry: SOON },
         }
     }
 }
@@ -120,12 +115,12 @@ fn request(path: &str, body: Bytes, authorization: Option<HeaderValue>) -> Resul
 }
 
 /// Redirects are never followed, so they are no answers.
-fn retry_of(status: StatusCode, headers: &http::HeaderMap) -> Retry {
+fn retry_of(status: StatusCode, headers: &http::HeaderMap) -> Option<Duration> {
     if !matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504) {
-        return Retry::Never;
+        return None;
     }
     let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    after.map_or(Retry::Soon, |seconds| Retry::After(Duration::from_secs(seconds)))
+    after.map_or(SOON, |seconds| Some(Duration::from_secs(seconds)))
 }
 
 /// Makes a new client when this program's own certificate changed.

@@ -4,7 +4,7 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::error::Category;
+use serde_json::{error::Category, json};
 
 use crate::ApiError;
 
@@ -22,18 +22,6 @@ pub(crate) struct Kind {
 /// a list of the fields' values too.
 pub(crate) type Others = BTreeMap<String, IgnoredAny>;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Question<'a, S> {
-    api_version: &'a str,
-    kind: &'a str,
-    metadata: Metadata,
-    spec: S,
-}
-
-#[derive(Serialize)]
-struct Metadata {}
-
 /// The API server repeats the question's spec, which may hold a token: it is not kept.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,8 +35,9 @@ struct Answer<S> {
 
 impl Kind {
     pub(crate) fn question(&self, spec: impl Serialize) -> Result<Vec<u8>, ApiError> {
-        let question = Question { api_version: self.api_version, kind: self.kind, metadata: Metadata {}, spec };
-        serde_json::to_vec(&question).map_err(|_| ApiError::Answer("the question cannot be written as JSON".to_owned()))
+        let spec = serde_json::to_value(spec).map_err(|_| ApiError::Answer("the question cannot be written as JSON".to_owned()))?;
+        let question = json!({ "apiVersion": self.api_version, "kind": self.kind, "metadata": {}, "spec": spec });
+        Ok(question.to_string().into_bytes())
     }
 
     /// Reads an answer, which must be of the kind that was asked for and have a status.

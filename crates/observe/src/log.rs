@@ -1,7 +1,7 @@
 use std::{io, panic, sync::Arc};
 
 use jiff::Timestamp;
-use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
+use tracing::{Event, Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt},
@@ -72,8 +72,8 @@ struct Log {
     sink: Sink,
 }
 
-impl Log {
-    fn shows(&self, metadata: &Metadata<'_>) -> bool {
+impl<S: Subscriber> Layer<S> for Log {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let room = metadata.target().split("::").next().unwrap_or_default();
         match ROOMS.contains(&room) {
             true => *metadata.level() <= self.level,
@@ -83,19 +83,6 @@ impl Log {
             false if room == "h2" => false,
             false => *metadata.level() <= Level::WARN,
         }
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Log {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match self.shows(metadata) {
-            true => Interest::always(),
-            false => Interest::never(),
-        }
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        self.shows(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use request::{LogLevel, Reason, Refusal};
+use request::{Attributes, LogLevel, Reason, Refusal, ResourceAttributes};
 
 /// Writes a refusal's log line, as loud as its row says; with `tells_of_credentials`, always when they are no good.
 pub fn log_refusal(refusal: &Refusal, peer: SocketAddr, tells_of_credentials: bool) {
@@ -19,21 +19,13 @@ pub fn log_refusal(refusal: &Refusal, peer: SocketAddr, tells_of_credentials: bo
     }
 }
 
-fn what(attributes: &request::Attributes) -> String {
+fn what(attributes: &Attributes) -> String {
     match attributes {
-        request::Attributes::NonResource { path, .. } => path.clone(),
-        request::Attributes::Resource(resource) => {
-            let mut text = String::new();
-            for part in [&resource.group, &resource.version, &resource.namespace, &resource.resource, &resource.subresource, &resource.name]
-            {
-                if !part.is_empty() {
-                    if !text.is_empty() {
-                        text.push('/');
-                    }
-                    text.push_str(part);
-                }
-            }
-            text
+        Attributes::NonResource { path, .. } => path.clone(),
+        Attributes::Resource(resource) => {
+            let ResourceAttributes { namespace, group, version, resource, subresource, name, .. } = resource;
+            let parts = [group, version, namespace, resource, subresource, name].map(String::as_str);
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
         }
     }
 }

@@ -340,11 +340,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Error for Fault {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.problem.source()
-    }
-}
+impl Error for Fault {}
 
 #[cfg(test)]
 mod tests;

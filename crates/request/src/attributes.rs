@@ -1,5 +1,5 @@
 /// What is asked for: the half of a SubjectAccessReview's `spec` that does not name the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Attributes {
     /// A verb on a Kubernetes resource.
     Resource(ResourceAttributes),
@@ -13,7 +13,7 @@ pub enum Attributes {
 }
 
 /// The fields of `authorization.k8s.io/v1` `ResourceAttributes`; an empty string means "not given", as there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceAttributes {
     /// Empty: all namespaces, or a resource outside namespaces.
     pub namespace: String,
@@ -29,6 +29,22 @@ pub struct ResourceAttributes {
     pub subresource: String,
     /// Empty: all names.
     pub name: String,
+}
+
+impl ResourceAttributes {
+    /// All fields, under the names that Kubernetes has for them.
+    pub fn fields(&self) -> [(&'static str, &String); 7] {
+        let Self { namespace, verb, group, version, resource, subresource, name } = self;
+        [
+            ("namespace", namespace),
+            ("verb", verb),
+            ("group", group),
+            ("version", version),
+            ("resource", resource),
+            ("subresource", subresource),
+            ("name", name),
+        ]
+    }
 }
 
 impl Attributes {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 /// Who is asking, as Kubernetes' `authentication.k8s.io/v1` `UserInfo` has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct User {
     /// The name that authorization is asked about.
     pub name: String,

@@ -42,15 +42,7 @@ struct Judged {
     while_at: Validity,
 }
 
-/// What a chain proves while it is valid.
-struct Verified {
-    /// `None`: a certificate that names nobody.
-    user: Option<User>,
-    /// Both within, in seconds since 1970: of every certificate presented and the authority.
-    valid: Validity,
-}
-
-/// When a certificate counts, both ends included, as in Go.
+/// When a certificate counts, in seconds since 1970, both ends included, as in Go.
 #[derive(Clone, Copy)]
 struct Validity {
     from: i64,
@@ -82,7 +74,7 @@ impl X509 {
         }
         let ca = self.authorities.current();
         let (memo, judged) = match verify(leaf, intermediates, &ca, now) {
-            Ok(Verified { user, valid }) => (&self.memo, Judged { found: Ok(user), while_at: valid }),
+            Ok((user, while_at)) => (&self.memo, Judged { found: Ok(user), while_at }),
             Err(why) => {
                 let why = format!("the client certificate X509SHA256={} does not verify: {why}", subject::sha256(leaf));
                 (&self.refused, Judged { found: Err(why), while_at: unchanged(chain, &ca, now) })
@@ -135,7 +127,13 @@ fn unchanged(chain: &[CertificateDer<'_>], ca: &ClientCa, now: i64) -> Validity 
     presented.chain(anchors).fold(Validity::ALWAYS, Validity::and)
 }
 
-fn verify(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], ca: &ClientCa, now: i64) -> Result<Verified, String> {
+/// Whose the chain is, if it names somebody, and when every certificate presented and the authority are valid.
+fn verify(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    ca: &ClientCa,
+    now: i64,
+) -> Result<(Option<User>, Validity), String> {
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| "it is no X.509 certificate".to_owned())?;
     let anchor = match ca.contains(leaf) {
         true => believe(&parsed, now).map(|()| Validity::ALWAYS)?,
@@ -147,8 +145,7 @@ fn verify(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], ca: &
             valid = valid.and(Validity::of(&certificate));
         }
     }
-    let user = subject::user(leaf, parsed.subject())?;
-    Ok(Verified { user, valid })
+    Ok((subject::user(leaf, parsed.subject())?, valid))
 }
 
 /// Go believes a certificate that is itself in the bundle, if it is valid and for clients.
@@ -220,11 +217,7 @@ fn fingerprint(chain: &[CertificateDer<'_>], generation: u64) -> [u8; 32] {
         context.update(&(certificate.len() as u64).to_le_bytes());
         context.update(certificate);
     }
-    let mut fingerprint = [0; 32];
-    for (to, from) in fingerprint.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    fingerprint
+    context.finish().as_ref().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

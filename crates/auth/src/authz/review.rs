@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube_api::{AccessVerdict, Api, ApiError};
 use observe::Metrics;
-use request::{Attributes, ResourceAttributes, User};
+use request::{Attributes, User};
 use tokio::time::Instant;
 
 use crate::{
@@ -105,9 +105,7 @@ impl Review {
 fn chosen_bytes(attributes: &Attributes) -> usize {
     match attributes {
         Attributes::NonResource { verb, path } => verb.len() + path.len(),
-        Attributes::Resource(ResourceAttributes { namespace, verb, group, version, resource, subresource, name }) => {
-            [namespace, verb, group, version, resource, subresource, name].into_iter().map(String::len).sum()
-        }
+        Attributes::Resource(attributes) => attributes.fields().iter().map(|(_, text)| text.len()).sum(),
     }
 }
 
@@ -115,10 +113,11 @@ fn chosen_bytes(attributes: &Attributes) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
+    use request::ResourceAttributes;
     use testkit::api::{Api as Server, Fault, Kind, Verdict};
 
     use super::*;
-    use crate::{clock::manual::ManualClock, fake};
+    use crate::{clock::manual::ManualClock, test_api};
 
     const ALLOW: i64 = 300;
     const DENY: i64 = 30;
@@ -131,7 +130,7 @@ mod tests {
 
     impl Fixture {
         async fn new() -> Self {
-            let (server, api) = fake::api().await;
+            let (server, api) = test_api::api().await;
             let clock = ManualClock::at(1000);
             let keys = Arc::new(Keys::new().expect("random bytes"));
             let seconds = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());

@@ -12,7 +12,7 @@ use testkit::{
 };
 
 use super::*;
-use crate::{clock::manual::ManualClock, fake};
+use crate::{clock::manual::ManualClock, test_api};
 
 const TOKEN_TTL: i64 = 120;
 
@@ -30,7 +30,7 @@ impl Fixture {
 
     /// Asks for a client certificate, then for a token; knows alice, and allows everything.
     async fn with(change: impl FnOnce(&mut GateSettings)) -> Self {
-        let ((server, api), folder) = (fake::api().await, tempfile::tempdir().expect("a folder"));
+        let ((server, api), folder) = (test_api::api().await, tempfile::tempdir().expect("a folder"));
         let authority = Authority::new("clients");
         std::fs::write(folder.path().join("ca.crt"), authority.pem()).expect("written");
         let authorities = ClientCa::open("--client-ca-file", folder.path().join("ca.crt")).expect("authorities");

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, RsaParameters};
 
@@ -39,58 +39,47 @@ impl Algorithm {
 
     /// Its name in a token.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Es512 => "ES512",
-        }
+        self.row().0
     }
 
     pub(super) fn scheme(self) -> Scheme {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, Scheme) {
         match self {
-            Self::Rs256 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
-            Self::Rs384 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
-            Self::Rs512 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
-            Self::Ps256 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA256),
-            Self::Ps384 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA384),
-            Self::Ps512 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
-            Self::Es256 => Scheme::Ec(Curve::P256),
-            Self::Es384 => Scheme::Ec(Curve::P384),
-            Self::Es512 => Scheme::Ec(Curve::P521),
+            Self::Rs256 => ("RS256", Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256)),
+            Self::Rs384 => ("RS384", Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384)),
+            Self::Rs512 => ("RS512", Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512)),
+            Self::Ps256 => ("PS256", Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA256)),
+            Self::Ps384 => ("PS384", Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA384)),
+            Self::Ps512 => ("PS512", Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA512)),
+            Self::Es256 => ("ES256", Scheme::Ec(Curve::P256)),
+            Self::Es384 => ("ES384", Scheme::Ec(Curve::P384)),
+            Self::Es512 => ("ES512", Scheme::Ec(Curve::P521)),
         }
     }
 }
 
 impl Curve {
     pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "P-256" => Some(Self::P256),
-            "P-384" => Some(Self::P384),
-            "P-521" => Some(Self::P521),
-            _ => None,
-        }
+        [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| curve.row().0 == name)
     }
 
     /// The bytes of a coordinate.
     pub(super) fn coordinate(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
+        self.row().1
     }
 
     pub(super) fn verifies(self) -> &'static EcdsaVerificationAlgorithm {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, usize, &'static EcdsaVerificationAlgorithm) {
         match self {
-            Self::P256 => &signature::ECDSA_P256_SHA256_FIXED,
-            Self::P384 => &signature::ECDSA_P384_SHA384_FIXED,
-            Self::P521 => &signature::ECDSA_P521_SHA512_FIXED,
+            Self::P256 => ("P-256", 32, &signature::ECDSA_P256_SHA256_FIXED),
+            Self::P384 => ("P-384", 48, &signature::ECDSA_P384_SHA384_FIXED),
+            Self::P521 => ("P-521", 66, &signature::ECDSA_P521_SHA512_FIXED),
         }
     }
 }
@@ -100,11 +89,5 @@ impl FromStr for Algorithm {
 
     fn from_str(name: &str) -> Result<Self, ()> {
         Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name).ok_or(())
-    }
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

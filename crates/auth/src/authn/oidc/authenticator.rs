@@ -4,7 +4,7 @@ use http::HeaderMap;
 use observe::Metrics;
 use outbound::{Fetcher, HttpsUrl, UrlError};
 use request::{Reason, User};
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     TokenError, TokenRules, Verified,
@@ -53,11 +53,9 @@ pub(crate) struct Oidc {
     verified: Arc<Cached<Key, Result<User, TokenError>, Infallible>>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    _following: Following,
+    /// Asks the issuer for as long as somebody uses its keys.
+    _following: JoinSet<()>,
 }
-
-/// Asks the issuer for as long as somebody uses its keys.
-struct Following(AbortHandle);
 
 impl OidcSettings {
     /// Where the issuer of this name is asked first.
@@ -92,7 +90,8 @@ impl Oidc {
         let (rules, pause) = (Arc::new(rules), pace.least);
         let issuer = Issuer::new(rules.issuer.clone(), fetcher.clone(), pace, Arc::clone(&metrics));
         let elsewhere = Arc::new(Elsewhere::new(Arc::clone(&rules), fetcher, pause, Arc::clone(&clock)));
-        let following = Following(tokio::spawn(Arc::clone(&issuer).follow()).abort_handle());
+        let mut following = JoinSet::new();
+        following.spawn(Arc::clone(&issuer).follow());
         let verified = Cached::new(USERS, REJECTED, Arc::clone(&clock));
         Ok(Self { rules, issuer, elsewhere, ttl, pause, system_authenticated, keys, verified, clock, metrics, _following: following })
     }
@@ -174,12 +173,6 @@ impl Oidc {
                 Err(Failure { reason: Reason::Internal, detail: "the token was not verified: too many are".to_owned() })
             }
         })
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

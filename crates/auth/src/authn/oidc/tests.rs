@@ -61,8 +61,8 @@ fn each_algorithm_verifies_its_own_tokens_and_no_other() {
             let rules = TokenRules { algorithms: vec![accepted], ..rules() };
             let verified = rules.verify(&token, &set, NOW);
             match accepted == algorithm {
-                true => assert!(matches!(verified, Ok(Verified::Whole(token)) if token.expires == NOW + 60), "{algorithm}"),
-                false => assert_eq!(verified, Err(TokenError::Algorithm), "{algorithm} where {accepted} is accepted"),
+                true => assert!(matches!(verified, Ok(Verified::Whole(token)) if token.expires == NOW + 60), "{algorithm:?}"),
+                false => assert_eq!(verified, Err(TokenError::Algorithm), "{algorithm:?} where {accepted:?} is accepted"),
             }
             // Said to be another: the signature is not one of that algorithm.
             let header = json!({"alg": accepted.name(), "kid": "k"}).to_string();
