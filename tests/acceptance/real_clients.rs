@@ -214,7 +214,7 @@ async fn curl_sees_why_its_upload_is_refused() {
     };
     let scene = Scene::new().await;
     let proxy = scene.proxy::<&str>(&[]).await;
-    let (ca, large) = (scene.write("ca.crt", scene.authority.pem()), scene.write("large", &"x".repeat(10_000_000)));
+    let (ca, large) = (scene.write("ca.crt", scene.authority.pem()), scene.write("large", "x".repeat(10_000_000)));
     let url = format!("https://{}/", proxy.secure());
     for (version, attempts) in [("--http1.1", 5), ("--http2", 20)] {
         for upload in [["-d", "small"], ["-T", &large]].repeat(attempts) {

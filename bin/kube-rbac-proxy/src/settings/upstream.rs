@@ -1,4 +1,4 @@
-use std::{env, net::IpAddr, time::Duration};
+use std::{env, net::IpAddr};
 
 use go_compat::{HttpProxy, Network, ProxyEnvironment, quote};
 use http::{Uri, uri::Scheme};
