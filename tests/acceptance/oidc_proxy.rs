@@ -2,6 +2,7 @@
 
 mod errors;
 mod identity;
+mod impersonation;
 mod start;
 mod streams;
 

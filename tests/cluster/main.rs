@@ -16,6 +16,7 @@ mod counts;
 mod examples;
 mod identity;
 mod oidc;
+mod oidc_impersonation;
 mod oidc_proxy;
 mod outage;
 mod rbac_agree;

@@ -21,14 +21,14 @@ use testkit::{
 use crate::scene::{Scene, assert_status};
 
 /// A scene whose users an issuer knows. Their names are the scene's own, as the cluster is everybody's.
-struct World<'a> {
-    scene: Scene<'a>,
+pub(crate) struct World<'a> {
+    pub(crate) scene: Scene<'a>,
     issuer: Issuer,
     key: SigningKey,
 }
 
 impl<'a> World<'a> {
-    async fn new(cluster: &'a Cluster) -> Self {
+    pub(crate) async fn new(cluster: &'a Cluster) -> Self {
         let scene = Scene::without_rights(cluster).await;
         let (authority, key) = (Authority::new("issuers"), SigningKey::new("RS256"));
         scene.write("issuers.pem", authority.pem());
@@ -54,8 +54,12 @@ impl<'a> World<'a> {
     }
 
     async fn proxy(&self) -> Proxy {
+        self.proxy_with(&[]).await
+    }
+
+    pub(crate) async fn proxy_with(&self, more: &[&str]) -> Proxy {
         let (certificate, key) = self.scene.authority.server().write(self.scene.folder.path(), "serving");
-        let proxy = Proxy::start_oidc(&[
+        let flags = [
             format!("--kubeconfig={}", self.scene.kubeconfig()),
             format!("--oidc-issuer-url={}", self.issuer.url()),
             "--oidc-client-id=client".to_owned(),
@@ -67,14 +71,14 @@ impl<'a> World<'a> {
             format!("--readiness-probe-port={}", free_port()),
             format!("--tls-cert-file={}", certificate.display()),
             format!("--tls-private-key-file={}", key.display()),
-        ])
-        .await;
+        ];
+        let proxy = Proxy::start_oidc(&flags.into_iter().chain(more.iter().map(|&flag| flag.to_owned())).collect::<Vec<_>>()).await;
         proxy.line_with(&["The issuer's keys are in use"]).await;
         proxy
     }
 
     /// A token without a kid, as many issuers make them.
-    fn token(&self, name: &str, groups: &[&str]) -> String {
+    pub(crate) fn token(&self, name: &str, groups: &[&str]) -> String {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3000;
         let claims =
             json!({"iss": self.issuer.url(), "aud": ["client"], "exp": end, "sub": name, "groups": groups, "jti": format!("of-{name}")});
@@ -129,16 +133,16 @@ async fn users_of_an_issuer_do_what_rbac_lets_them() {
 }
 
 /// kubectl, as somebody, in the scene's namespace.
-struct Kubectl<'a> {
-    program: PathBuf,
-    world: &'a World<'a>,
-    server: String,
-    name: &'static str,
-    token: String,
+pub(crate) struct Kubectl<'a> {
+    pub(crate) program: PathBuf,
+    pub(crate) world: &'a World<'a>,
+    pub(crate) server: String,
+    pub(crate) name: &'static str,
+    pub(crate) token: String,
 }
 
 impl Kubectl<'_> {
-    async fn run(&self, arguments: &[&str]) -> Exit {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Exit {
         self.start(arguments).exit().await
     }
 
@@ -155,7 +159,7 @@ impl Kubectl<'_> {
         Process::spawn(Command::new(&self.program).args(arguments).env("KUBECONFIG", path).env("HOME", home).current_dir(home))
     }
 
-    async fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
         let exit = self.run(arguments).await;
         assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.output);
         exit.output

@@ -5,7 +5,7 @@ use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
 use http::{HeaderName, header, uri::Scheme};
-use kube_api::{Pem, Route};
+use kube_api::{Api, Pem, Route};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
@@ -71,6 +71,8 @@ struct Files {
     serving: Arc<Watched<ServingPair>>,
     oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
     route: Arc<Route>,
+    /// Says whom clients may act as.
+    reviewer: Option<Arc<Api>>,
     api_roots: Option<Arc<Watched<UpstreamRoots>>>,
     api_pair: Option<Arc<Watched<ServingPair>>>,
 }
@@ -85,7 +87,11 @@ impl Files {
         let api_roots = route.authorities.clone().map(authorities).transpose().map_err(|why| errors.push(format!("{API_CA}: {why}")));
         let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
         let (api_roots, api_pair) = (api_roots.ok()?, api_pair.ok()?);
-        Some(Self { serving: serving.ok()?, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), api_roots, api_pair })
+        let reviewer = match sources.review {
+            true => Some(Api::connect(sources.api).await.map(Arc::new).map_err(|why| errors.push(why.to_string())).ok()?),
+            false => None,
+        };
+        Some(Self { serving: serving.ok()?, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), reviewer, api_roots, api_pair })
     }
 
     fn followed(&self) -> Vec<(std::time::Duration, Arc<dyn Reloadable>)> {
@@ -122,7 +128,8 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     let fetcher = Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer-url: TLS cannot be prepared: {why}"))?;
     let oidc = OidcSettings { rules: settings.rules.clone(), fetcher, ttl: TOKEN_TTL, system_authenticated: true };
     let (own, reserved_groups) = (Arc::clone(&files.route), settings.reserved_groups.clone());
-    let gate = ImpersonationGate::new(ImpersonationSettings { oidc, own, reserved_groups, metrics: Arc::clone(metrics) });
+    let review = files.reviewer.clone().filter(|_| settings.review);
+    let gate = ImpersonationGate::new(ImpersonationSettings { oidc, own, review, reserved_groups, metrics: Arc::clone(metrics) });
     let gate = gate.map_err(|why| why.to_string())?;
     let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
     let tls = is_https.then(|| client_config(files.api_roots.clone(), files.api_pair.clone())).transpose();

@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) grace: Duration,
     pub(crate) rules: TokenRules,
+    pub(crate) review: bool,
     pub(crate) reserved_groups: Vec<String>,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Sources {
     pub(crate) pair: Option<(PathBuf, PathBuf)>,
     pub(crate) oidc_ca: Option<PathBuf>,
     pub(crate) api: ApiSettings,
+    /// Whether the API server is asked whom clients may act as.
+    pub(crate) review: bool,
 }
 
 /// Checks everything that can be checked without opening a file. There are settings if nothing is wrong.
@@ -58,6 +61,7 @@ pub(crate) fn check(options: &Options) -> (Sources, Option<Settings>, Findings) 
         pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings),
         oidc_ca: path(&options.oidc_ca_file),
         api: api(options),
+        review: review(options).unwrap_or_default(),
     };
     let settings = read(options, &mut findings);
     (sources, settings.filter(|_| findings.errors.is_empty()), findings)
@@ -83,15 +87,19 @@ fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
         findings.error("unable to securely serve on port 8080 (used by readiness probe)");
     }
     let tls = tls_settings(&options.tls_min_version, &options.tls_cipher_suites, &[], findings);
-    match choice("inbound-impersonation", &options.inbound_impersonation, [("deny", true), ("review", false)]) {
-        Ok(true) => {}
-        Ok(false) => findings.error("--inbound-impersonation=review is not supported yet"),
-        Err(why) => findings.error(why),
-    }
+    let review = review(options).unwrap_or_else(|why| {
+        findings.error(why);
+        false
+    });
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
     let http2 = http2(options, findings);
     let reserved_groups = options.allow_reserved_groups.clone();
-    Some(Settings { secure: secure?, probes: probes?, tls, http2, limits: LIMITS, grace, rules, reserved_groups })
+    Some(Settings { secure: secure?, probes: probes?, tls, http2, limits: LIMITS, grace, rules, review, reserved_groups })
+}
+
+/// `--inbound-impersonation`: whether it is `review`.
+fn review(options: &Options) -> Result<bool, String> {
+    choice("inbound-impersonation", &options.inbound_impersonation, [("deny", false), ("review", true)])
 }
 
 fn listen_address(flag: &str, ip: IpAddr, port: i64, findings: &mut Findings) -> Option<ListenAddress> {
@@ -228,7 +236,7 @@ mod tests {
             bind_address: "localhost".into(),
             secure_port: 0,
             readiness_probe_port: 0,
-            inbound_impersonation: "review".into(),
+            inbound_impersonation: "allow".into(),
             tls_cert_file: "c".into(),
             ..minimal()
         };
@@ -244,7 +252,7 @@ mod tests {
                 "--bind-address: \"localhost\" is no IP address",
                 "--readiness-probe-port 0 must be between 1 and 65535, inclusive. It cannot be turned off with 0",
                 "unable to securely serve on port 8080 (used by readiness probe)",
-                "--inbound-impersonation=review is not supported yet",
+                "--inbound-impersonation: invalid value \"allow\": it must be deny or review",
             ]
         );
     }

@@ -18,8 +18,8 @@ pub(crate) use self::{bearer::Bearer, oidc::Oidc, x509::X509};
 use crate::failure::Failure;
 
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
-const ANONYMOUS: &str = "system:anonymous";
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
 
 /// One way to tell who is asking.
 pub(crate) enum Authenticator {

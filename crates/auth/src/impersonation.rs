@@ -1,11 +1,14 @@
+mod review;
+
 use std::{fmt, sync::Arc};
 
 use http::{HeaderName, HeaderValue, header};
-use kube_api::Route;
+use kube_api::{Api, Route};
 use observe::Metrics;
 use request::{CanonicalRequest, Decision, Form, Gate, Grant, Peer, Reads, Reason, Refusal, User};
 use tokio::time::Instant;
 
+use self::review::{InboundReview, tell_original};
 use crate::{
     GateError,
     authn::{
@@ -28,6 +31,8 @@ pub struct ImpersonationSettings {
     pub oidc: OidcSettings,
     /// As whom this program itself is known to the API server, which must let it impersonate.
     pub own: Arc<Route>,
+    /// `--inbound-impersonation=review`: who says whom clients may act as. `None`: nobody may act as another.
+    pub review: Option<Arc<Api>>,
     /// `--allow-reserved-groups`.
     pub reserved_groups: Vec<String>,
     /// What is counted.
@@ -43,6 +48,7 @@ struct Fixed {
     reads: Reads,
     oidc: Oidc,
     own: Arc<Route>,
+    review: Option<InboundReview>,
     reserved_groups: Vec<String>,
     metrics: Arc<Metrics>,
 }
@@ -54,10 +60,11 @@ impl ImpersonationGate {
     ///
     /// The system gives no random bytes, or the issuer cannot be asked.
     pub fn new(settings: ImpersonationSettings) -> Result<Self, GateError> {
-        let ImpersonationSettings { oidc, own, reserved_groups, metrics } = settings;
+        let ImpersonationSettings { oidc, own, review, reserved_groups, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
+        let review = review.map(|api| InboundReview::new(api, Arc::clone(&keys), Arc::new(SystemClock), Arc::clone(&metrics)));
         let oidc = Oidc::new(oidc, keys, Arc::new(SystemClock), Arc::clone(&metrics)).map_err(GateError::Issuer)?;
-        Ok(Self(Arc::new(Fixed { reads: Reads::default(), oidc, own, reserved_groups, metrics })))
+        Ok(Self(Arc::new(Fixed { reads: Reads::default(), oidc, own, review, reserved_groups, metrics })))
     }
 
     /// Whether tokens can be judged.
@@ -70,18 +77,23 @@ impl ImpersonationGate {
     }
 
     async fn admit(&self, request: &CanonicalRequest) -> Result<Grant, Refusal> {
-        let user = self.authenticate(request).await?;
-        if request.headers().keys().any(|name| name.as_str().starts_with(IMPERSONATE)) {
+        let deadline = Instant::now() + API_DEADLINE;
+        let user = self.authenticate(request, deadline).await?;
+        let acts = request.headers().keys().any(|name| name.as_str().starts_with(IMPERSONATE));
+        if acts && self.0.review.is_none() {
             return Err(Refusal::because(Reason::ImpersonationDisabled, format_args!("asked by {:?}", user.name)));
         }
         self.check_reserved(&user)?;
-        let mut headers = headers(&user)?;
+        let mut target = None;
+        if let Some(review) = self.0.review.as_ref().filter(|_| acts) {
+            tell_original(target.insert(review.target(&user, request.headers(), deadline).await?), &user);
+        }
+        let mut headers = headers(target.as_ref().unwrap_or(&user))?;
         headers.extend(self.0.own.authorization().map(|own| (header::AUTHORIZATION, own)));
         Ok(Grant { user, headers })
     }
 
-    async fn authenticate(&self, request: &CanonicalRequest) -> Result<User, Refusal> {
-        let deadline = Instant::now() + API_DEADLINE;
+    async fn authenticate(&self, request: &CanonicalRequest, deadline: Instant) -> Result<User, Refusal> {
         let (oidc, headers) = (&self.0.oidc, request.headers());
         let mut union = Union::default();
         for is_websocket in [false, true] {
@@ -156,12 +168,13 @@ fn headers(user: &User) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
     Ok(headers)
 }
 
-/// A key of an extra as the end of a header's name: what cannot stand there, and `%`, as in a URL.
+/// A key of an extra as the end of a header's name: what cannot stand there, and `%`, as in a URL; capital letters too, which
+/// would arrive as small ones.
 fn escaped(key: &str) -> String {
     let mut name = String::with_capacity(key.len());
     for byte in key.bytes() {
         match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => name.push(char::from(byte)),
+            b'0'..=b'9' | b'a'..=b'z' => name.push(char::from(byte)),
             _ if b"!#$&'*+-.^_`|~".contains(&byte) => name.push(char::from(byte)),
             _ => name.push_str(&format!("%{byte:02X}")),
         }
@@ -207,8 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_escaped_as_client_go_does() {
-        for (key, name) in [("a.b-c_d", "a.b-c_d"), ("a/b", "a%2Fb"), ("100%", "100%25"), ("ü x", "%C3%BC%20x"), ("a:(b)", "a%3A%28b%29")]
+    fn a_key_arrives_as_it_is() {
+        for (key, name) in
+            [("a.b-c_d", "a.b-c_d"), ("a/b", "a%2Fb"), ("100%", "100%25"), ("ü x", "%C3%BC%20x"), ("a:(b)", "a%3A%28b%29"), ("aB", "a%42")]
         {
             assert_eq!(escaped(key), name);
         }

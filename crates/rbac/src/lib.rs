@@ -43,4 +43,5 @@ pub use decision::{Allowed, Decision};
 pub use labels::{LabelSelector, Operator, Requirement};
 pub use model::{AggregationRule, ClusterRole, ClusterRoleBinding, Object, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text};
 pub use near::{Near, Shortfall};
+pub use syntax::{is_dns_label, is_dns_subdomain};
 pub use world::{Aggregation, Binding, World};

@@ -6,12 +6,12 @@ pub(crate) fn is_path_segment(name: &str) -> bool {
 }
 
 /// The name of a namespace.
-pub(crate) fn is_dns_label(name: &str) -> bool {
+pub fn is_dns_label(name: &str) -> bool {
     name.len() <= 63 && is_dns_part(name)
 }
 
 /// The name of a ServiceAccount.
-pub(crate) fn is_dns_subdomain(name: &str) -> bool {
+pub fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_dns_part)
 }
 

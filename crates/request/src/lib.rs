@@ -16,7 +16,7 @@ pub use attributes::{Attributes, ResourceAttributes};
 pub use canonical::{CanonicalRequest, Reads};
 pub use form::{Form, NoForm};
 pub use gate::{Decision, Gate, Grant, OpenDoor, Peer, Permit, admit};
-pub use path::{OddPaths, Path, PathFault};
+pub use path::{OddPaths, Path, PathFault, escape};
 pub use reason::{LogLevel, Reason, Refusal, Row, Text};
 pub use user::User;
 pub use values::ValueNames;

@@ -133,7 +133,8 @@ impl Path {
     }
 }
 
-pub(crate) fn escape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+/// The byte that two hexadecimal digits say.
+pub fn escape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }

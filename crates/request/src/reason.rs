@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::StatusCode;
 
-use crate::Attributes;
+use crate::{Attributes, ResourceAttributes};
 
 /// What a refusal looks like, from each side.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub enum Text {
     Fixed(&'static str),
     /// Followed by ` (user=.., verb=.., resource=.., subresource=..)`, as the Go program has it.
     WithAttributes(&'static str),
+    /// Who may not act as whom, as Tremolo's kube-oidc-proxy has it.
+    Impersonation,
 }
 
 /// How loud a refusal is in the log.
@@ -115,6 +117,11 @@ reasons! {
         "reserved_identity", "The token names a user or a group that begins with `system:`, and --allow-reserved-groups does not have it.";
     ImpersonationDisabled: 403, Text::Fixed("Impersonation requests are disabled when using kube-oidc-proxy"), Debug, "impersonation_disabled",
         "The request has an Impersonate-* header, and --inbound-impersonation is `deny`.";
+    BadImpersonation: 400, Text::Fixed("Impersonate-* headers must name one user and have at most 64 values, none of them empty"), Debug,
+        "bad_impersonation",
+        "The request's Impersonate-* headers name no user or two of them, two UIDs, something empty, or more than 64 values.";
+    ImpersonationNotAllowed: 403, Text::Impersonation, Debug, "impersonation_not_allowed",
+        "The API server does not let the user impersonate what an Impersonate-* header says, or nobody may say it.";
     ApiUnreachable: 503, UNAVAILABLE, Warn, "api_unreachable",
         "The API server cannot be connected to, or the connection broke.";
     ApiTimeout: 503, UNAVAILABLE, Warn, "api_timeout",
@@ -216,6 +223,7 @@ impl Refusal {
         match self.reason().row().text {
             Text::Empty => None,
             Text::Fixed(text) => Some(text.to_owned()),
+            Text::Impersonation => Some(self.asked().map_or_else(|| "Forbidden".to_owned(), not_impersonated)),
             Text::WithAttributes(text) => {
                 let (user, verb, (resource, subresource)) = match self.asked() {
                     Some((user, attributes)) => (user, attributes.verb(), attributes.resource()),
@@ -225,6 +233,19 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whom a user may not impersonate.
+fn not_impersonated((user, attributes): (&str, &Attributes)) -> String {
+    let Attributes::Resource(ResourceAttributes { namespace, resource, subresource, name, .. }) = attributes else { return String::new() };
+    let whom = match resource.as_str() {
+        "serviceaccounts" => format!("user 'system:serviceaccount:{namespace}:{name}'"),
+        "groups" => format!("group '{name}'"),
+        "uids" => format!("uid '{name}'"),
+        "userextras" => format!("extra info '{subresource}'='{name}'"),
+        _ => format!("user '{name}'"),
+    };
+    format!("{user} is not allowed to impersonate {whom}")
 }
 
 #[cfg(test)]

@@ -68,8 +68,8 @@ const fn obeyed(name: &'static str, field: Field<Options>, test: &'static str) -
 }
 
 pub(super) const PROXY: Flags = &[
-    obeyed("inbound-impersonation", Text(|o| &mut o.inbound_impersonation), "a_client_that_impersonates_is_refused_in_the_old_words")
-        .help("What becomes of requests that have an Impersonate-* header: deny (403). review is not supported yet."),
+    obeyed("inbound-impersonation", Text(|o| &mut o.inbound_impersonation), "clients_act_as_others_only_as_far_as_the_api_server_says")
+        .help("What becomes of requests that have an Impersonate-* header: deny (403), or review: the API server says whether the user may."),
     obeyed("allow-reserved-groups", List(|o| &mut o.allow_reserved_groups), "reserved_identities_are_refused_unless_named")
         .help("Groups that begin with system: and that the issuer may put its users into all the same, such as system:masters."),
     obeyed("readiness-probe-port", Int(|o| &mut o.readiness_probe_port), "probes_tell_of_the_issuer_and_of_the_end")
