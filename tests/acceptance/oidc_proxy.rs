@@ -1,8 +1,10 @@
 //! kube-oidc-proxy, between an issuer and an API server that records what it is told.
 
 mod errors;
+mod extras;
 mod identity;
 mod impersonation;
+mod passthrough;
 mod start;
 mod streams;
 

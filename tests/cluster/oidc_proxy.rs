@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::{
     certs::Authority,
     client::{Client, Request, Version},
-    cluster::{self, Cluster},
+    cluster::{self, Cluster, TokenRequest},
     issuer::Issuer,
     jwt::SigningKey,
     parts::{Part, skip},
@@ -53,13 +53,13 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn proxy(&self) -> Proxy {
-        self.proxy_with(&[]).await
+    pub(crate) async fn proxy_with(&self, more: &[&str]) -> Proxy {
+        self.proxy(more).await
     }
 
-    pub(crate) async fn proxy_with(&self, more: &[&str]) -> Proxy {
+    async fn proxy(&self, more: &[&str]) -> Proxy {
         let (certificate, key) = self.scene.authority.server().write(self.scene.folder.path(), "serving");
-        let flags = [
+        let mut flags = vec![
             format!("--kubeconfig={}", self.scene.kubeconfig()),
             format!("--oidc-issuer-url={}", self.issuer.url()),
             "--oidc-client-id=client".to_owned(),
@@ -72,7 +72,8 @@ impl<'a> World<'a> {
             format!("--tls-cert-file={}", certificate.display()),
             format!("--tls-private-key-file={}", key.display()),
         ];
-        let proxy = Proxy::start_oidc(&flags.into_iter().chain(more.iter().map(|&flag| flag.to_owned())).collect::<Vec<_>>()).await;
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        let proxy = Proxy::start_oidc(&flags).await;
         proxy.line_with(&["The issuer's keys are in use"]).await;
         proxy
     }
@@ -96,11 +97,20 @@ impl<'a> World<'a> {
     }
 }
 
+/// Whom the API server takes the sender for.
+async fn who_am_i(client: &mut Client, token: &str) -> Value {
+    const REVIEW: &str = r#"{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}"#;
+    let ask = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", REVIEW);
+    let review = client.send(&ask.bearer(token).header("Content-Type", "application/json")).await;
+    assert_status(&review, 201);
+    serde_json::from_str::<Value>(&review.text()).unwrap()["status"]["userInfo"].clone()
+}
+
 #[tokio::test]
 async fn users_of_an_issuer_do_what_rbac_lets_them() {
     let Some(cluster) = cluster::guest().await else { return };
     let mut world = World::new(&cluster).await;
-    let proxy = world.proxy().await;
+    let proxy = world.proxy(&[]).await;
     let (anna, otto) = (world.token("anna", &["devs", "ünits"]), world.token("otto", &[]));
     let pods = format!("/api/v1/namespaces/{}/pods", world.scene.namespace);
     let response = world.scene.get(&proxy, &pods, &anna).await;
@@ -119,12 +129,7 @@ async fn users_of_an_issuer_do_what_rbac_lets_them() {
         assert_status(&denied, 403);
         assert!(denied.text().contains(&format!("User \\\"{namespace}:otto\\\" cannot list resource \\\"pods\\\"")), "{}", denied.text());
         assert_status(&client.send(&Request::get(&pods)).await, 401);
-        let ask = Request::post(
-            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-            r#"{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}"#,
-        );
-        let review = client.send(&ask.bearer(&anna).header("Content-Type", "application/json")).await;
-        let info = serde_json::from_str::<Value>(&review.text()).unwrap()["status"]["userInfo"].clone();
+        let info = who_am_i(&mut client, &anna).await;
         assert_eq!(info["username"], format!("{namespace}:anna"));
         assert_eq!(info["groups"], json!([format!("{namespace}:devs"), format!("{namespace}:ünits"), "system:authenticated"]));
         assert_eq!(info["extra"]["authentication.kubernetes.io/credential-id"], json!(["JTI=of-anna"]));
@@ -176,7 +181,7 @@ async fn kubectl_works_through_the_proxy() {
     let mut world = World::new(&cluster).await;
     world.let_impersonate().await;
     world.let_group_work("devs").await;
-    let proxy = world.proxy().await;
+    let proxy = world.proxy(&[]).await;
     let server = format!("https://localhost:{}", proxy.secure().port());
     let of = |name, token| Kubectl { program: program.clone(), world: &world, server: server.clone(), name, token };
     let (anna, otto) = (of("anna", world.token("anna", &["devs"])), of("otto", world.token("otto", &[])));
@@ -212,11 +217,93 @@ async fn kubectl_works_through_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_service_account_passes_as_itself() {
+    let program = match Part::Kubectl.path() {
+        Ok(program) => program,
+        Err(absent) => return skip(absent),
+    };
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut world = World::new(&cluster).await;
+    let proxy = world.proxy(&["--token-passthrough"]).await;
+    let (robot, anna) = (world.scene.account("robot").await, world.token("anna", &[]));
+    assert_status(&world.scene.get(&proxy, "/version", &robot.token).await, 503);
+    proxy.line_with(&["api_credentials_refused", "create tokenreviews.authentication.k8s.io"]).await;
+
+    // All that it needs.
+    let reviews = json!({"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]});
+    world.scene.give_proxy("reviews", reviews).await;
+    let attributes = json!({"verb": "create", "group": "authentication.k8s.io", "version": "v1", "resource": "tokenreviews"});
+    world.scene.until_allowed(&json!({"user": world.scene.user("proxy"), "resourceAttributes": attributes})).await;
+    let server = format!("https://localhost:{}", proxy.secure().port());
+    let kubectl = Kubectl { program, world: &world, server, name: "robot", token: robot.token.clone() };
+    let whoami: Value = serde_json::from_str(&kubectl.ok(&["auth", "whoami", "-o", "json"]).await).unwrap();
+    let info = &whoami["status"]["userInfo"];
+    assert_eq!(info["username"], robot.user);
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", world.scene.namespace)];
+    assert_eq!(info["groups"], json!([groups[0], groups[1], "system:authenticated"]));
+    assert!(info["extra"]["authentication.kubernetes.io/credential-id"][0].as_str().unwrap().starts_with("JTI="), "{info}");
+    // It knows nothing of the API server yet, and asks for that first.
+    let denied = kubectl.run(&["get", "pods", "--as=system:admin"]).await;
+    let told = denied.output.trim().lines().last().unwrap().to_owned();
+    assert_eq!(told, "Error from server (Forbidden): Impersonation requests are disabled when using kube-oidc-proxy");
+    let denied = kubectl.run(&["get", "pods"]).await;
+    assert!(denied.output.contains(&format!("User \"{}\" cannot list resource \"pods\"", robot.user)), "{}", denied.output);
+    let denied = kubectl.run(&["get", "pods", "--as=system:admin"]).await;
+    assert_eq!(denied.output.trim(), told);
+    for version in [Version::H1, Version::H2] {
+        let mut client = world.scene.connect(version, &proxy).await;
+        assert_eq!(who_am_i(&mut client, &robot.token).await["username"], robot.user);
+        assert_status(&client.send(&Request::get("/version").bearer("forged")).await, 401);
+        let impersonated = client.send(&Request::get("/version").bearer(&anna)).await;
+        assert!(impersonated.status == 403 && impersonated.text().contains("cannot impersonate"), "{}", impersonated.text());
+    }
+
+    // The API server is asked for the audiences, and has the last word on a token that is not for itself.
+    let elsewhere = world.scene.token("robot", &TokenRequest { audiences: &["elsewhere"], ..TokenRequest::default() }).await;
+    assert_status(&world.scene.get(&proxy, "/version", &elsewhere).await, 401);
+    proxy.line_with(&["token_rejected"]).await;
+    let other = world.proxy(&["--token-passthrough", "--token-passthrough-audiences=elsewhere", "-v=2"]).await;
+    assert_status(&world.scene.get(&other, "/version", &robot.token).await, 401);
+    let refusal = other.line_with(&["token_rejected"]).await;
+    assert_status(&world.scene.get(&other, "/version", &elsewhere).await, 401);
+    let refusals: Vec<String> = other.lines().into_iter().filter(|line| line.contains("token_rejected")).collect();
+    assert_eq!(refusals, [refusal], "the second 401 is the API server's own");
+
+    // Nobody becomes anonymous: a token that the API server does not know is refused by it.
+    let themselves = world.proxy(&["--disable-impersonation"]).await;
+    let response = world.scene.get(&themselves, "/version", &anna).await;
+    assert!(response.status == 401 && response.text().contains("\"Status\""), "{}", response.text());
+    for proxy in [&proxy, &other, &themselves] {
+        proxy.assert_silent_about(&[&robot.token, &elsewhere, &anna]);
+    }
+}
+
+#[tokio::test]
+async fn extras_are_seen_by_the_api_server() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut world = World::new(&cluster).await;
+    world.let_impersonate().await;
+    let extras = ["key1", "key2", "remote-client-ip"].map(|key| format!("userextras/{key}"));
+    world.scene.give_proxy("more", json!({"apiGroups": ["authentication.k8s.io"], "resources": extras, "verbs": ["impersonate"]})).await;
+    let attributes = json!({"verb": "impersonate", "group": "authentication.k8s.io", "version": "v1", "resource": "userextras", "subresource": "key2", "name": "x"});
+    world.scene.until_allowed(&json!({"user": world.scene.user("proxy"), "resourceAttributes": attributes})).await;
+    let proxy = world.proxy(&["--extra-user-header-client-ip", "--extra-user-headers=key1=foo,key2=foo,key1=bar"]).await;
+    for version in [Version::H1, Version::H2] {
+        let info = who_am_i(&mut world.scene.connect(version, &proxy).await, &world.token("anna", &[])).await;
+        let mut extra = info["extra"].as_object().unwrap().clone();
+        let client = extra.remove("remote-client-ip").unwrap();
+        assert!(client.as_array().unwrap().len() == 1 && client[0].as_str().unwrap().starts_with("127.0.0.1:"), "{client}");
+        let expected = json!({"authentication.kubernetes.io/credential-id": ["JTI=of-anna"], "key1": ["foo", "bar"], "key2": ["foo"]});
+        assert_eq!(Value::Object(extra), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_api_server_that_is_away_is_502_and_found_again() {
     let Some(cluster) = cluster::master().await else { return };
     let mut world = World::new(&cluster).await;
     world.let_impersonate().await;
-    let proxy = world.proxy().await;
+    let proxy = world.proxy(&[]).await;
     let token = world.token("anna", &[]);
     let version = Request::get("/version").bearer(&token);
     let ask = async || Client::connect(Version::H2, proxy.secure(), &world.scene.authority.tls()).await.send(&version).await.status;

@@ -45,6 +45,9 @@ mod tests {
             "-n=x",
             "--oidc-signing-algs=RS256,ES256",
             "--oidc-required-claim=a=b,c",
+            "--extra-user-headers=k1=a,k2=b",
+            "--extra-user-headers=",
+            "--extra-user-headers=\"k1=c,d\"",
             "-v=4",
             "--skip-headers",
         ]);
@@ -55,6 +58,7 @@ mod tests {
             namespace: "x".into(),
             oidc_signing_algs: vec!["RS256".into(), "ES256".into()],
             oidc_required_claim: vec!["a=b,c".into()],
+            extra_user_headers: vec!["k1=a".into(), "k2=b".into(), "k1=c,d".into()],
             verbosity: 4,
             ..(PROGRAM.defaults)()
         };
@@ -63,8 +67,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_name_when_it_is_used() {
-        let line = read(&["--audit-log-path=-", "--audit-log-maxage=0", "--token-passthrough", "--disable-impersonation=false"]);
-        assert_eq!(line.errors, ["--audit-log-path is not supported yet", "--token-passthrough is not supported yet"]);
+        let line = read(&["--audit-log-path=-", "--audit-log-maxage=0", "--as-uid=1", "--insecure-skip-tls-verify=false"]);
+        assert_eq!(line.errors, ["--audit-log-path is not supported yet", "--as-uid is not supported yet"]);
     }
 
     #[test]
@@ -84,7 +88,7 @@ mod tests {
     }
 
     /// What neither of them has.
-    const OURS: [&str; 4] = ["inbound-impersonation", "allow-reserved-groups", "shutdown-grace", "log-format"];
+    const OURS: [&str; 5] = ["inbound-impersonation", "allow-reserved-groups", "trusted-proxies", "shutdown-grace", "log-format"];
 
     #[test]
     fn the_page_of_flags_is_the_table() {

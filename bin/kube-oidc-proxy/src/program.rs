@@ -4,7 +4,7 @@ use ::settings::{Contents, Reloadable, ServingPair, UpstreamRoots, Watched, foll
 use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
-use http::{HeaderName, header, uri::Scheme};
+use http::{HeaderMap, HeaderName, header, uri::Scheme};
 use kube_api::{Api, Pem, Route};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
@@ -71,7 +71,7 @@ struct Files {
     serving: Arc<Watched<ServingPair>>,
     oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
     route: Arc<Route>,
-    /// Says whom clients may act as.
+    /// Reviews tokens, and says whom clients may act as.
     reviewer: Option<Arc<Api>>,
     api_roots: Option<Arc<Watched<UpstreamRoots>>>,
     api_pair: Option<Arc<Watched<ServingPair>>>,
@@ -87,7 +87,7 @@ impl Files {
         let api_roots = route.authorities.clone().map(authorities).transpose().map_err(|why| errors.push(format!("{API_CA}: {why}")));
         let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
         let (api_roots, api_pair) = (api_roots.ok()?, api_pair.ok()?);
-        let reviewer = match sources.review {
+        let reviewer = match sources.asks {
             true => Some(Api::connect(sources.api).await.map(Arc::new).map_err(|why| errors.push(why.to_string())).ok()?),
             false => None,
         };
@@ -127,9 +127,20 @@ type Handlers = (Arc<Road<ImpersonationGate>>, Arc<Probes>);
 fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
     let fetcher = Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer-url: TLS cannot be prepared: {why}"))?;
     let oidc = OidcSettings { rules: settings.rules.clone(), fetcher, ttl: TOKEN_TTL, system_authenticated: true };
-    let (own, reserved_groups) = (Arc::clone(&files.route), settings.reserved_groups.clone());
-    let review = files.reviewer.clone().filter(|_| settings.review);
-    let gate = ImpersonationGate::new(ImpersonationSettings { oidc, own, review, reserved_groups, metrics: Arc::clone(metrics) });
+    let (extra, client_ip, forwarding) = (settings.extra.clone(), settings.client_ip, settings.forwarding.clone());
+    let extras = move |headers: &HeaderMap, peer| {
+        let client = client_ip.then(|| ("remote-client-ip".to_owned(), forwarding.client(headers, peer).to_string()));
+        client.into_iter().chain(extra.clone()).collect()
+    };
+    let gate = ImpersonationGate::new(ImpersonationSettings {
+        oidc,
+        reviewer: files.reviewer.clone().zip(settings.passthrough.clone()),
+        own: (!settings.as_themselves).then(|| Arc::clone(&files.route)),
+        review: files.reviewer.clone().filter(|_| settings.review),
+        reserved_groups: settings.reserved_groups.clone(),
+        extras: Box::new(extras),
+        metrics: Arc::clone(metrics),
+    });
     let gate = gate.map_err(|why| why.to_string())?;
     let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
     let tls = is_https.then(|| client_config(files.api_roots.clone(), files.api_pair.clone())).transpose();
@@ -139,7 +150,8 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.
     const MANAGED: [HeaderName; 1] = [header::AUTHORIZATION];
     let managed = ManagedHeaders::new(&MANAGED, &["impersonate-", "x-remote-"]);
-    let upstream = Upstream::new(address(&files.route), Speech { tls, via, ..Speech::default() }, managed);
+    let speech = Speech { tls, via, forwarding: settings.forwarding.clone(), ..Speech::default() };
+    let upstream = Upstream::new(address(&files.route), speech, managed);
     let ready = gate.clone();
     let road = Road { gate, upstream, livez: None, errors: ErrorForm::Status, metrics: Arc::clone(metrics) };
     Ok((Arc::new(road), Arc::new(Probes::new(drain.clone(), move || ready.ready()))))

@@ -3,11 +3,11 @@
 use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 
 use auth::{Algorithm, OidcSettings, TokenRules};
-use command::{Findings, TlsSettings, choice, pair, path, time, tls_settings};
+use command::{Findings, TlsSettings, choice, pair, path, time, tls_settings, trusted};
 use go_compat::{ListenAddress, quote};
 use kube_api::{ApiSettings, Overrides};
 use observe::Format;
-use proxy::{Http2, Limits};
+use proxy::{Forwarding, Http2, Limits};
 
 use crate::{VERSION, flags::Options};
 
@@ -41,6 +41,15 @@ pub(crate) struct Settings {
     pub(crate) rules: TokenRules,
     pub(crate) review: bool,
     pub(crate) reserved_groups: Vec<String>,
+    /// For which audiences the API server reviews tokens; `None`: it reviews none.
+    pub(crate) passthrough: Option<Vec<String>>,
+    /// Everybody acts as himself.
+    pub(crate) as_themselves: bool,
+    /// What is told of every user.
+    pub(crate) extra: Vec<(String, String)>,
+    /// Whether the client's address is told too.
+    pub(crate) client_ip: bool,
+    pub(crate) forwarding: Forwarding,
 }
 
 /// What is to be opened.
@@ -50,8 +59,8 @@ pub(crate) struct Sources {
     pub(crate) pair: Option<(PathBuf, PathBuf)>,
     pub(crate) oidc_ca: Option<PathBuf>,
     pub(crate) api: ApiSettings,
-    /// Whether the API server is asked whom clients may act as.
-    pub(crate) review: bool,
+    /// Whether the API server is asked: about tokens, or whom clients may act as.
+    pub(crate) asks: bool,
 }
 
 /// Checks everything that can be checked without opening a file. There are settings if nothing is wrong.
@@ -61,7 +70,7 @@ pub(crate) fn check(options: &Options) -> (Sources, Option<Settings>, Findings) 
         pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings),
         oidc_ca: path(&options.oidc_ca_file),
         api: api(options),
-        review: review(options).unwrap_or_default(),
+        asks: options.token_passthrough || review(options).unwrap_or_default(),
     };
     let settings = read(options, &mut findings);
     (sources, settings.filter(|_| findings.errors.is_empty()), findings)
@@ -93,13 +102,48 @@ fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
     });
     let grace = time("shutdown-grace", options.shutdown_grace, findings);
     let http2 = http2(options, findings);
-    let reserved_groups = options.allow_reserved_groups.clone();
-    Some(Settings { secure: secure?, probes: probes?, tls, http2, limits: LIMITS, grace, rules, review, reserved_groups })
+    let audiences = &options.token_passthrough_audiences;
+    if !audiences.is_empty() && !options.token_passthrough {
+        findings.warn("--token-passthrough-audiences is without effect: it needs --token-passthrough");
+    }
+    let (extra, client_ip) = (extra(&options.extra_user_headers, findings), options.extra_user_header_client_ip);
+    if options.disable_impersonation && (client_ip || !options.extra_user_headers.is_empty()) {
+        findings.error("cannot add extra user headers when impersonation disabled");
+    }
+    Some(Settings {
+        secure: secure?,
+        probes: probes?,
+        tls,
+        http2,
+        limits: LIMITS,
+        grace,
+        rules,
+        review,
+        reserved_groups: options.allow_reserved_groups.clone(),
+        passthrough: options.token_passthrough.then(|| audiences.clone()),
+        as_themselves: options.disable_impersonation,
+        extra,
+        client_ip,
+        forwarding: Forwarding::new(trusted(&options.trusted_proxies, findings), false),
+    })
 }
 
 /// `--inbound-impersonation`: whether it is `review`.
 fn review(options: &Options) -> Result<bool, String> {
     choice("inbound-impersonation", &options.inbound_impersonation, [("deny", false), ("review", true)])
+}
+
+/// A key may be there again, and is in small letters, as it arrives in Go.
+fn extra(pairs: &[String], findings: &mut Findings) -> Vec<(String, String)> {
+    let is_exact = |value: &str| value.trim() == value && !value.contains(|c: char| c == '=' || c.is_control());
+    let mut extra = Vec::new();
+    for pair in pairs {
+        match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() && is_exact(value) => extra.push((key.to_ascii_lowercase(), value.to_owned())),
+            _ => findings.error(format!("--extra-user-headers: {pair} must be formatted as key=value")),
+        }
+    }
+    extra
 }
 
 fn listen_address(flag: &str, ip: IpAddr, port: i64, findings: &mut Findings) -> Option<ListenAddress> {
@@ -188,7 +232,7 @@ fn api(options: &Options) -> ApiSettings {
     let overrides = Overrides { server, certificate_authority, client_certificate, client_key, token, cluster, user, context };
     let user_agent = format!("kube-oidc-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
     let kubeconfig = path(&options.kubeconfig);
-    ApiSettings { kubeconfig, overrides: is_given.then_some(overrides), user_agent, qps: None, burst: None }
+    ApiSettings { kubeconfig, overrides: is_given.then_some(overrides), user_agent, qps: None, burst: None, strict_audiences: true }
 }
 
 #[cfg(test)]
@@ -225,6 +269,44 @@ mod tests {
             change(&mut options);
             assert!(check(&options).0.api.overrides.is_some(), "{options:?}");
         }
+    }
+
+    #[test]
+    fn extras_are_read_as_in_the_go_program() {
+        let read = |pairs: &[&str]| {
+            let options = Options { extra_user_headers: pairs.iter().map(|&pair| pair.to_owned()).collect(), ..minimal() };
+            let (_, settings, Findings { errors, .. }) = check(&options);
+            settings
+                .map(|settings| settings.extra.into_iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>())
+                .ok_or(errors)
+        };
+        assert_eq!(read(&["k1=foo", "k2=foo", "K1=bar", "k3="]), Ok(["k1:foo", "k2:foo", "k1:bar", "k3:"].map(str::to_owned).to_vec()));
+        for pair in ["k", "", "=v", "k=v=w", "k= v", "k=v\n"] {
+            let why = format!("--extra-user-headers: {pair} must be formatted as key=value");
+            assert_eq!(read(&["a=b", pair]), Err(vec![why]));
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_users_needs_that_something_is_told() {
+        let check = |change: fn(&mut Options)| {
+            let mut options = minimal();
+            change(&mut options);
+            let (sources, settings, Findings { warnings, errors }) = check(&options);
+            (settings.map(|settings| (settings.as_themselves, settings.passthrough, sources.asks)), warnings, errors)
+        };
+        let options: [fn(&mut Options); 2] = [|o| o.extra_user_header_client_ip = true, |o| o.extra_user_headers = vec!["a=b".into()]];
+        for change in options {
+            let mut options = Options { disable_impersonation: true, ..minimal() };
+            change(&mut options);
+            assert_eq!(super::check(&options).2.errors, ["cannot add extra user headers when impersonation disabled"]);
+        }
+        assert_eq!(check(|o| o.disable_impersonation = true), (Some((true, None, false)), vec![], vec![]));
+        assert_eq!(check(|o| o.token_passthrough = true), (Some((false, Some(vec![]), true)), vec![], vec![]));
+        let warning = "--token-passthrough-audiences is without effect: it needs --token-passthrough".to_owned();
+        assert_eq!(check(|o| o.token_passthrough_audiences = vec!["a".into()]), (Some((false, None, false)), vec![warning], vec![]));
+        let why = check(|o| o.trusted_proxies = vec!["here".into()]).2;
+        assert!(matches!(&why[..], [why] if why.starts_with("--trusted-proxies: \"here\": ")), "{why:?}");
     }
 
     #[test]

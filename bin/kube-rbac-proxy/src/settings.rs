@@ -177,7 +177,7 @@ fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
         findings.warn("--kube-api-burst is without effect: it needs --kube-api-qps");
     }
     let user_agent = format!("kube-rbac-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
-    ApiSettings { kubeconfig: path(&options.kubeconfig), overrides: None, user_agent, qps, burst }
+    ApiSettings { kubeconfig: path(&options.kubeconfig), overrides: None, user_agent, qps, burst, strict_audiences: false }
 }
 
 fn http2(options: &Options, findings: &mut Findings) -> Option<Http2> {

@@ -4,7 +4,7 @@ mod bearer;
 mod jwt;
 pub(crate) mod oidc;
 mod subject;
-mod websocket;
+pub(crate) mod websocket;
 mod x509;
 
 use std::sync::Arc;
@@ -13,8 +13,11 @@ use request::{CanonicalRequest, Peer, Reason, User};
 use settings::{TokenAuthFile, Watched};
 use tokio::time::Instant;
 
-use self::bearer::{Credential, credential};
-pub(crate) use self::{bearer::Bearer, oidc::Oidc, x509::X509};
+pub(crate) use self::{
+    bearer::{Bearer, Credential, credential},
+    oidc::Oidc,
+    x509::X509,
+};
 use crate::failure::Failure;
 
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
@@ -57,13 +60,12 @@ impl Authenticator {
                 Ok(None) => Opinion::None,
                 Err(why) => Opinion::Rejected { reason: Reason::CertificateRejected, why },
             },
-            Self::Bearer(bearer) => bearer.authenticate(request.headers(), deadline).await,
-            Self::WebSocket(bearer) => bearer.authenticate_websocket(request.headers(), deadline).await,
-            Self::Oidc(oidc) => oidc.authenticate(request.headers(), deadline).await,
-            Self::TokenFile(file) => match credential(request.headers()) {
-                Credential::None => Opinion::None,
-                Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
-                Credential::Token(token) => match file.current().user(token) {
+            Self::Bearer(bearer) => bearer.authenticate(&credential(request.headers()), deadline).await,
+            Self::WebSocket(bearer) => bearer.authenticate(&websocket::credential(request.headers()), deadline).await,
+            Self::Oidc(oidc) => oidc.authenticate(&credential(request.headers()), deadline).await,
+            Self::TokenFile(file) => match credential(request.headers()).token() {
+                Err(opinion) => opinion,
+                Ok(token) => match file.current().user(token) {
                     Some(user) => Opinion::User(user.clone()),
                     None => rejected_token("the token is not in the file of tokens".to_owned()),
                 },

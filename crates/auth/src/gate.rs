@@ -231,7 +231,7 @@ impl RequestGate {
             Some(identity) => identity.of(&user)?,
             None => Vec::new(),
         };
-        Ok(Grant { user, headers })
+        Ok(Grant { user, headers, as_himself: false })
     }
 
     /// As Kubernetes' union of authorizers: the first yes or no counts; who cannot say asks the next.

@@ -1,8 +1,8 @@
 mod review;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use kube_api::{Api, Route};
 use observe::Metrics;
 use request::{CanonicalRequest, Decision, Form, Gate, Grant, Peer, Reads, Reason, Refusal, User};
@@ -12,8 +12,9 @@ use self::review::{InboundReview, tell_original};
 use crate::{
     GateError,
     authn::{
-        AUTHENTICATED, Union,
+        AUTHENTICATED, Bearer, Credential, Union, credential,
         oidc::{Oidc, OidcSettings},
+        websocket,
     },
     clock::SystemClock,
     gate::API_DEADLINE,
@@ -23,21 +24,30 @@ use crate::{
 
 const IMPERSONATE: &str = "impersonate-";
 const RESERVED: &str = "system:";
+/// How long a reviewed token counts without another review, and no longer than it says itself.
+const REVIEWED: Duration = Duration::from_secs(10);
 
 /// How users are told to the API server.
-#[derive(Debug)]
 pub struct ImpersonationSettings {
     /// Whose tokens are believed.
     pub oidc: OidcSettings,
-    /// As whom this program itself is known to the API server, which must let it impersonate.
-    pub own: Arc<Route>,
+    /// `--token-passthrough`: who reviews tokens that are not believed, and for which audiences. Their users act as themselves.
+    pub reviewer: Option<(Arc<Api>, Vec<String>)>,
     /// `--inbound-impersonation=review`: who says whom clients may act as. `None`: nobody may act as another.
     pub review: Option<Arc<Api>>,
+    /// As whom this program itself is known to the API server, which must let it impersonate. `None`, for
+    /// `--disable-impersonation`: everybody acts as himself.
+    pub own: Option<Arc<Route>>,
     /// `--allow-reserved-groups`.
     pub reserved_groups: Vec<String>,
+    /// What is told of users beside what their tokens say.
+    pub extras: Box<Extras>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
+
+/// Keys with a value each, for a request with these headers from this peer.
+pub type Extras = dyn Fn(&HeaderMap, SocketAddr) -> Vec<(String, String)> + Send + Sync;
 
 /// Admits whom an issuer knows, to do what the API server lets him do: this gate authenticates, and says who the user is in
 /// the API server's own words. It reads no path.
@@ -47,9 +57,11 @@ pub struct ImpersonationGate(Arc<Fixed>);
 struct Fixed {
     reads: Reads,
     oidc: Oidc,
-    own: Arc<Route>,
+    reviewer: Option<Bearer>,
+    own: Option<Arc<Route>>,
     review: Option<InboundReview>,
     reserved_groups: Vec<String>,
+    extras: Box<Extras>,
     metrics: Arc<Metrics>,
 }
 
@@ -60,11 +72,13 @@ impl ImpersonationGate {
     ///
     /// The system gives no random bytes, or the issuer cannot be asked.
     pub fn new(settings: ImpersonationSettings) -> Result<Self, GateError> {
-        let ImpersonationSettings { oidc, own, review, reserved_groups, metrics } = settings;
+        let ImpersonationSettings { oidc, reviewer, review, own, reserved_groups, extras, metrics } = settings;
         let keys = Arc::new(Keys::new().map_err(|_| GateError::NoRandomness)?);
         let review = review.map(|api| InboundReview::new(api, Arc::clone(&keys), Arc::new(SystemClock), Arc::clone(&metrics)));
-        let oidc = Oidc::new(oidc, keys, Arc::new(SystemClock), Arc::clone(&metrics)).map_err(GateError::Issuer)?;
-        Ok(Self(Arc::new(Fixed { reads: Reads::default(), oidc, own, review, reserved_groups, metrics })))
+        let oidc = Oidc::new(oidc, Arc::clone(&keys), Arc::new(SystemClock), Arc::clone(&metrics)).map_err(GateError::Issuer)?;
+        let reviewer =
+            reviewer.map(|(api, audiences)| Bearer::new(api, audiences, REVIEWED, keys, Arc::new(SystemClock), Arc::clone(&metrics)));
+        Ok(Self(Arc::new(Fixed { reads: Reads::default(), oidc, reviewer, review, own, reserved_groups, extras, metrics })))
     }
 
     /// Whether tokens can be judged.
@@ -76,34 +90,53 @@ impl ImpersonationGate {
         self.0.oidc.ready()
     }
 
-    async fn admit(&self, request: &CanonicalRequest) -> Result<Grant, Refusal> {
+    async fn admit(&self, request: &CanonicalRequest, peer: &Peer) -> Result<Grant, Refusal> {
         let deadline = Instant::now() + API_DEADLINE;
-        let user = self.authenticate(request, deadline).await?;
+        let (mut user, credential, is_reviewed) = self.authenticate(request.headers(), deadline).await?;
         let acts = request.headers().keys().any(|name| name.as_str().starts_with(IMPERSONATE));
-        if acts && self.0.review.is_none() {
-            return Err(Refusal::because(Reason::ImpersonationDisabled, format_args!("asked by {:?}", user.name)));
+        if !is_reviewed {
+            self.check_reserved(&user)?;
         }
-        self.check_reserved(&user)?;
+        // Whoever acts as another is told of by this program, by whomever he is known.
+        let own = self.0.own.as_ref().filter(|_| acts || !is_reviewed);
         let mut target = None;
-        if let Some(review) = self.0.review.as_ref().filter(|_| acts) {
+        if acts {
+            let Some(review) = own.and(self.0.review.as_ref()) else {
+                return Err(Refusal::because(Reason::ImpersonationDisabled, format_args!("asked by {:?}", user.name)));
+            };
             tell_original(target.insert(review.target(&user, request.headers(), deadline).await?), &user);
         }
-        let mut headers = headers(target.as_ref().unwrap_or(&user))?;
-        headers.extend(self.0.own.authorization().map(|own| (header::AUTHORIZATION, own)));
-        Ok(Grant { user, headers })
+        let Some(own) = own else {
+            return Ok(Grant { user, headers: vec![(header::AUTHORIZATION, as_himself(&credential)?)], as_himself: true });
+        };
+        let told = target.as_mut().unwrap_or(&mut user);
+        let extras = (self.0.extras)(request.headers(), peer.address);
+        // A client who may say these of another is not believed all the same.
+        extras.iter().for_each(|(key, _)| drop(told.extra.remove(key)));
+        for (key, value) in extras {
+            told.extra.entry(key).or_default().push(value);
+        }
+        let mut headers = headers(told)?;
+        headers.extend(own.authorization().map(|own| (header::AUTHORIZATION, own)));
+        Ok(Grant { user, headers, as_himself: false })
     }
 
-    async fn authenticate(&self, request: &CanonicalRequest, deadline: Instant) -> Result<User, Refusal> {
-        let (oidc, headers) = (&self.0.oidc, request.headers());
+    /// Who asks, by which credential, and whether it was the API server that knew him.
+    async fn authenticate<'a>(&self, headers: &'a HeaderMap, deadline: Instant) -> Result<(User, Credential<'a>, bool), Refusal> {
         let mut union = Union::default();
-        for is_websocket in [false, true] {
-            let opinion = match is_websocket {
-                false => oidc.authenticate(headers, deadline).await,
-                true => oidc.authenticate_websocket(headers, deadline).await,
-            };
-            self.0.metrics.authentication(if is_websocket { "oidc_websocket" } else { "oidc" }, opinion.label());
+        for (credential, oidc, review) in
+            [(credential(headers), "oidc", "token_review"), (websocket::credential(headers), "oidc_websocket", "token_review_websocket")]
+        {
+            let opinion = self.0.oidc.authenticate(&credential, deadline).await;
+            self.0.metrics.authentication(oidc, opinion.label());
             if let Some(user) = union.take(opinion) {
-                return Ok(user);
+                return Ok((user, credential, false));
+            }
+            let Some(reviewer) = &self.0.reviewer else { continue };
+            let opinion = reviewer.authenticate(&credential, deadline).await;
+            self.0.metrics.authentication(review, opinion.label());
+            if let Some(user) = union.take(opinion) {
+                return Ok((user, credential, true));
             }
         }
         Err(union.end().refusal())
@@ -132,8 +165,8 @@ impl Gate for ImpersonationGate {
         &self.0.reads
     }
 
-    async fn decide(&self, request: &CanonicalRequest, _: &Peer, _: &mut impl Form) -> Decision {
-        match self.admit(request).await {
+    async fn decide(&self, request: &CanonicalRequest, peer: &Peer, _: &mut impl Form) -> Decision {
+        match self.admit(request, peer).await {
             Ok(grant) => Decision::Allow(grant),
             Err(refusal) => Decision::Refuse(refusal),
         }
@@ -144,6 +177,18 @@ impl fmt::Debug for ImpersonationGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImpersonationGate").field("own", &self.0.own).finish_non_exhaustive()
     }
+}
+
+/// The `Authorization` in which the API server reads the very token that was judged.
+fn as_himself(credential: &Credential<'_>) -> Result<HeaderValue, Refusal> {
+    let token = credential.token().unwrap_or_default();
+    // It would read the first word alone.
+    if token.is_empty() || token.contains(' ') {
+        return Err(not_sendable("the token", "is no word"));
+    }
+    let mut value = sendable("the token", &format!("Bearer {token}"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Who the user is, as `k8s.io/client-go/transport` tells it (`NewImpersonatingRoundTripper`).
@@ -217,6 +262,19 @@ mod tests {
             assert_eq!(of(name, groups, &[]), Err(Reason::IdentityNotSendable), "{name:?} {groups:?}");
         }
         assert_eq!(of("alice", &[], &[("k", " v")]), Err(Reason::IdentityNotSendable));
+    }
+
+    #[test]
+    fn only_a_token_that_is_read_as_it_was_judged_is_passed_on() {
+        let of = |token: &str| as_himself(&Credential::Token(token.to_owned().into())).map_err(|refusal| refusal.reason());
+        for token in ["abc", "a.b-c_d~+/=", "ü", "a\u{a0}b"] {
+            let value = of(token).expect("sent");
+            assert_eq!((value.as_bytes(), value.is_sensitive()), (format!("Bearer {token}").as_bytes(), true));
+        }
+        for token in ["", "a b", " a", "a ", "a\tb", "a\n", "a\u{a0}", "a\0"] {
+            assert_eq!(of(token), Err(Reason::IdentityNotSendable), "{token:?}");
+        }
+        assert!(as_himself(&Credential::None).is_err());
     }
 
     #[test]

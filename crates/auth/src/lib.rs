@@ -24,4 +24,4 @@ pub use authz::Policy;
 pub use explain::{Explanation, Judgement, Step};
 pub use gate::{GateError, GateSettings, Method, Mode, RequestGate};
 pub use identity::IdentityHeaders;
-pub use impersonation::{ImpersonationGate, ImpersonationSettings};
+pub use impersonation::{Extras, ImpersonationGate, ImpersonationSettings};

@@ -1,6 +1,6 @@
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use go_compat::{GoDuration, quote};
+use go_compat::{GoDuration, Network, quote};
 
 /// Collects what is wrong with a command line and what is without effect.
 #[derive(Debug, Default)]
@@ -55,4 +55,17 @@ pub fn choice<T: Copy>(flag: &str, text: &str, known: [(&str, T); 2]) -> Result<
     let [(one, _), (other, _)] = known;
     let found = known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| format!("--{flag}: invalid value {}: it must be {one} or {other}", quote(text)))
+}
+
+/// The networks of `--trusted-proxies`; `None`: everybody, as in Go.
+pub fn trusted(list: &[String], findings: &mut Findings) -> Option<Vec<Network>> {
+    let read = |text: &String| match (text.parse::<Network>(), text.parse::<IpAddr>()) {
+        (Ok(network), _) => Some(network),
+        (_, Ok(address)) => Some(address.into()),
+        (Err(why), _) => {
+            findings.error(format!("--trusted-proxies: {}: {why}", quote(text)));
+            None
+        }
+    };
+    (!list.is_empty()).then(|| list.iter().filter_map(read).collect())
 }

@@ -11,7 +11,7 @@ mod tls;
 
 pub use self::{
     field::{Field, Version},
-    findings::{Findings, choice, pair, path, time},
+    findings::{Findings, choice, pair, path, time, trusted},
     flag::{Flag, Program, Section, Standing, klog, refused, warned},
     line::CommandLine,
     terminal::{block_on, complain},

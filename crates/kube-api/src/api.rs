@@ -25,6 +25,7 @@ pub struct Api {
     transport: Transport,
     limits: Limits,
     health: HealthRecord,
+    strict_audiences: bool,
 }
 
 impl Api {
@@ -36,7 +37,8 @@ impl Api {
     pub async fn connect(settings: ApiSettings) -> Result<Self, ConnectError> {
         let way = Way::find(&settings, &environment()).await?;
         let transport = Transport::open(way).await.map_err(|why| settings.unusable(why))?;
-        Ok(Self { transport, limits: Limits::new(settings.qps, settings.burst), health: HealthRecord::default() })
+        let ApiSettings { qps, burst, strict_audiences, .. } = settings;
+        Ok(Self { transport, limits: Limits::new(qps, burst), health: HealthRecord::default(), strict_audiences })
     }
 
     /// Asks whose a token is, and whether it is for one of the audiences; without audiences the API server's own count.
@@ -50,7 +52,7 @@ impl Api {
     pub async fn review_token(&self, token: &str, audiences: &[String], lane: Lane, deadline: Instant) -> Result<TokenVerdict, ApiError> {
         let spec = TokenSpec { token, audiences };
         let verdict = self.review(&TOKEN_REVIEW, &spec, lane, deadline).await;
-        self.recorded(verdict.and_then(|status: TokenStatus| spec.judge(status)))
+        self.recorded(verdict.and_then(|status: TokenStatus| spec.judge(status, self.strict_audiences)))
     }
 
     /// Asks whether a user may do something. A SubjectAccessReview of `authorization.k8s.io/v1`.

@@ -22,6 +22,8 @@ pub struct ApiSettings {
     pub qps: Option<f32>,
     /// `--kube-api-burst`: calls at once, where a rate is set. Unset or zero: 10.
     pub burst: Option<u32>,
+    /// Whether a token for which the API server names no audience is for none that was asked for, rather than for all.
+    pub strict_audiences: bool,
 }
 
 /// How to reach the API server, and as whom; nothing was sent yet.

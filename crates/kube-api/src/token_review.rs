@@ -62,10 +62,11 @@ struct UserInfo {
 
 impl TokenSpec<'_> {
     /// Judges an answer as `k8s.io/apiserver/plugin/pkg/authenticator/token/webhook` does: audiences first. An answer
-    /// without audiences is for those asked for.
-    pub(crate) fn judge(&self, status: TokenStatus) -> Result<TokenVerdict, ApiError> {
+    /// without audiences is for those asked for, unless they are `strict`: then it is for the API server's own.
+    pub(crate) fn judge(&self, status: TokenStatus, strict: bool) -> Result<TokenVerdict, ApiError> {
         let granted = status.audiences.unwrap_or_default();
-        let is_for_us = self.audiences.is_empty() || granted.is_empty() || self.audiences.iter().any(|asked| granted.contains(asked));
+        let is_for_all = self.audiences.is_empty() || (granted.is_empty() && !strict);
+        let is_for_us = is_for_all || self.audiences.iter().any(|asked| granted.contains(asked));
         if !is_for_us {
             return Ok(TokenVerdict::Rejected { why: "the token is for other audiences".to_owned() });
         }
@@ -100,10 +101,14 @@ mod tests {
     use super::*;
 
     fn judge(audiences: &[&str], status: &str) -> Result<TokenVerdict, ApiError> {
+        judge_as(false, audiences, status)
+    }
+
+    fn judge_as(strict: bool, audiences: &[&str], status: &str) -> Result<TokenVerdict, ApiError> {
         let audiences: Vec<_> = audiences.iter().map(|audience| (*audience).to_owned()).collect();
         let spec = TokenSpec { token: "header00.payload0.signature", audiences: &audiences };
         let body = format!(r#"{{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{status}}}"#);
-        spec.judge(TOKEN_REVIEW.answer(body.as_bytes())?)
+        spec.judge(TOKEN_REVIEW.answer(body.as_bytes())?, strict)
     }
 
     fn is_for_us(audiences: &[&str], granted: &str) -> bool {
@@ -119,6 +124,13 @@ mod tests {
         assert!(is_for_us(&["a"], r#","audiences":[]"#));
         assert!(is_for_us(&["a", "b"], r#","audiences":["x","b"]"#));
         assert!(!is_for_us(&["a"], r#","audiences":["A","aa"]"#));
+        for (audiences, granted, is_for_us) in
+            [(&["a"][..], "", false), (&["a"], r#","audiences":[]"#, false), (&["a"], r#","audiences":["a"]"#, true), (&[], "", true)]
+        {
+            let status = format!(r#"{{"authenticated":true,"user":{{"username":"u"}}{granted}}}"#);
+            let verdict = judge_as(true, audiences, &status).expect("a verdict");
+            assert_eq!(matches!(verdict, TokenVerdict::Authenticated(_)), is_for_us, "{audiences:?} {granted}");
+        }
     }
 
     #[test]

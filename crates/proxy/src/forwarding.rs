@@ -1,4 +1,7 @@
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    str,
+};
 
 use go_compat::Network;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +23,19 @@ impl Forwarding {
     pub fn new(trusted: Option<Vec<Network>>, bearer: bool) -> Self {
         let names = ["forwarded", "x-real-ip"].map(HeaderName::from_static);
         Self { trusted, claims: ManagedHeaders::new(&names, &["x-forwarded-"]), bearer }
+    }
+
+    /// Where a request comes from: the last in `X-Forwarded-For` who is in none of the trusted networks, if the peer is in one;
+    /// with the peer's port, as nobody knows another.
+    pub fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> SocketAddr {
+        let mut client = peer.ip().to_canonical();
+        let said: Vec<&[u8]> = headers::list(headers, &HeaderName::from_static("x-forwarded-for")).collect();
+        for said in said.into_iter().rev().take_while(|_| self.trusted.is_some()) {
+            let before = str::from_utf8(said).ok().and_then(|said| said.parse::<IpAddr>().ok());
+            let Some(before) = before.filter(|_| self.trusts(client)) else { break };
+            client = before.to_canonical();
+        }
+        (client, peer.port()).into()
     }
 
     /// Removes what may not pass, and adds the peer.
@@ -67,6 +83,28 @@ mod tests {
 
     fn fields(fields: &[(&str, &str)]) -> Vec<(String, String)> {
         fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_client_is_the_last_who_is_not_trusted() {
+        let client = |trusted: Option<&str>, peer: &str, said: &[&str]| {
+            let trusted = trusted.map(|networks| networks.split(',').map(|network| network.parse().expect("a network")).collect());
+            let name = HeaderName::from_static("x-forwarded-for");
+            let headers = said.iter().map(|said| (name.clone(), HeaderValue::from_bytes(said.as_bytes()).expect("a value"))).collect();
+            Forwarding::new(trusted, false).client(&headers, peer.parse().expect("an address")).to_string()
+        };
+        let said = &["1.1.1.1, 2.2.2.2", "10.0.0.2"];
+        assert_eq!(client(None, "10.0.0.1:5", said), "10.0.0.1:5", "nobody is trusted");
+        assert_eq!(client(Some("10.0.0.0/8"), "10.0.0.1:5", said), "2.2.2.2:5");
+        assert_eq!(client(Some("10.0.0.0/8"), "[::ffff:10.0.0.1]:5", said), "2.2.2.2:5");
+        assert_eq!(client(Some("10.0.0.0/8"), "11.0.0.1:5", said), "11.0.0.1:5");
+        assert_eq!(client(Some("10.0.0.0/8,2.0.0.0/8"), "10.0.0.1:5", said), "1.1.1.1:5");
+        assert_eq!(client(Some("0.0.0.0/0"), "10.0.0.1:5", said), "1.1.1.1:5", "everybody is trusted");
+        for odd in ["unknown", "ü", "1.1.1.1:80", "_hidden"] {
+            assert_eq!(client(Some("10.0.0.0/8"), "10.0.0.1:5", &[&format!("1.1.1.1, {odd}, 10.0.0.2")]), "10.0.0.2:5");
+        }
+        assert_eq!(client(Some("10.0.0.0/8"), "10.0.0.1:5", &["", " , "]), "10.0.0.1:5");
+        assert_eq!(client(Some("::/0"), "[2001:db8::1]:5", &["2001:db8::2"]), "[2001:db8::2]:5");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(TodaysPair(pair)));
+        .with_cert_resolver(Arc::new(TodaysPair(Some(pair))));
     config.alpn_protocols = match http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
@@ -44,23 +44,23 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Shows clients, or the upstream, whatever pair is the last good one when a handshake begins.
+/// Shows clients, or the upstream, whatever pair is the last good one when a handshake begins, or none.
 #[derive(Debug)]
-pub(crate) struct TodaysPair(pub(crate) Arc<Watched<ServingPair>>);
+pub(crate) struct TodaysPair(pub(crate) Option<Arc<Watched<ServingPair>>>);
 
 impl ResolvesServerCert for TodaysPair {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.current().certified))
+        self.0.as_ref().map(|pair| Arc::clone(&pair.current().certified))
     }
 }
 
 impl ResolvesClientCert for TodaysPair {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.current().certified))
+        self.0.as_ref().map(|pair| Arc::clone(&pair.current().certified))
     }
 
     fn has_certs(&self) -> bool {
-        true
+        self.0.is_some()
     }
 }
 

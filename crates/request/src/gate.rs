@@ -49,6 +49,8 @@ pub struct Grant {
     pub user: User,
     /// Headers for the upstream, set after everything a client sent under these names is gone.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether they are his own credentials: then this program's certificate must not go along, or he would act as this program.
+    pub as_himself: bool,
 }
 
 /// Why a request passes without anybody being asked.
@@ -89,6 +91,11 @@ impl Permit {
     /// Who was admitted; `None` behind an open door.
     pub fn user(&self) -> Option<&User> {
         self.grant.as_ref().map(|grant| &grant.user)
+    }
+
+    /// Whether the user acts by credentials of his own.
+    pub fn is_as_himself(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.as_himself)
     }
 
     /// The request that was admitted.

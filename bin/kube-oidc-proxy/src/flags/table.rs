@@ -32,6 +32,9 @@ pub(crate) struct Options {
     pub(crate) request_timeout: String,
     pub(crate) log_format: String,
     pub(crate) allow_reserved_groups: Vec<String>,
+    pub(crate) token_passthrough_audiences: Vec<String>,
+    pub(crate) extra_user_headers: Vec<String>,
+    pub(crate) trusted_proxies: Vec<String>,
     pub(crate) oidc_signing_algs: Vec<String>,
     pub(crate) oidc_required_claim: Vec<String>,
     pub(crate) tls_cipher_suites: Vec<String>,
@@ -39,6 +42,9 @@ pub(crate) struct Options {
     pub(crate) secure_port: i64,
     pub(crate) http2_max_streams_per_connection: i64,
     pub(crate) shutdown_grace: GoDuration,
+    pub(crate) token_passthrough: bool,
+    pub(crate) disable_impersonation: bool,
+    pub(crate) extra_user_header_client_ip: bool,
     pub(crate) disable_http2_serving: bool,
     pub(crate) verbosity: i32,
     pub(crate) help: bool,
@@ -69,19 +75,30 @@ const fn obeyed(name: &'static str, field: Field<Options>, test: &'static str) -
 
 pub(super) const PROXY: Flags = &[
     obeyed("inbound-impersonation", Text(|o| &mut o.inbound_impersonation), "clients_act_as_others_only_as_far_as_the_api_server_says")
-        .help("What becomes of requests that have an Impersonate-* header: deny (403), or review: the API server says whether the user may."),
+        .help(
+            "What becomes of requests that have an Impersonate-* header: deny (403), or review: the API server says whether the user may.",
+        ),
     obeyed("allow-reserved-groups", List(|o| &mut o.allow_reserved_groups), "reserved_identities_are_refused_unless_named")
         .help("Groups that begin with system: and that the issuer may put its users into all the same, such as system:masters."),
     obeyed("readiness-probe-port", Int(|o| &mut o.readiness_probe_port), "probes_tell_of_the_issuer_and_of_the_end")
         .help("The port for /ready and /live, over HTTP on every address."),
     obeyed("shutdown-grace", Duration(|o| &mut o.shutdown_grace), "probes_tell_of_the_issuer_and_of_the_end")
         .help("How long requests, watches and tunnels may go on after SIGTERM."),
+    obeyed("token-passthrough", Bool(|o| &mut o.token_passthrough), "tokens_of_the_api_server_pass_as_they_are")
+        .help("Let the API server review tokens that the issuer does not vouch for, and pass on those that it knows as they are."),
+    obeyed("token-passthrough-audiences", List(|o| &mut o.token_passthrough_audiences), "tokens_for_other_audiences_do_not_pass")
+        .help("Whom such tokens must be for: one of these. Without them, the API server's own audiences."),
+    obeyed("disable-impersonation", Bool(|o| &mut o.disable_impersonation), "without_impersonation_users_keep_their_tokens")
+        .help("Authenticate alone: requests pass on with their users' own tokens, which the API server must know."),
+    obeyed("extra-user-headers", List(|o| &mut o.extra_user_headers), "extras_are_told_of_every_user")
+        .help("What is told of every impersonated user among his extras, as k1=a,k2=b,k1=c."),
+    obeyed("extra-user-header-client-ip", Bool(|o| &mut o.extra_user_header_client_ip), "extras_are_told_of_every_user")
+        .help("Tell the client's address and port as the extra remote-client-ip."),
+    obeyed("trusted-proxies", List(|o| &mut o.trusted_proxies), "the_client_of_a_trusted_proxy_is_told").help(
+        "Addresses, or networks such as 10.0.0.0/8, whose word on the client counts: their X-Forwarded-For says who it is. With this \
+         flag X-Forwarded-* of others do not reach the API server.",
+    ),
     warned("flush-interval", NoValue("duration", "50ms"), "Without effect: what the API server sends is passed on at once."),
-    refused("disable-impersonation", NoBool("false")),
-    refused("token-passthrough", NoBool("false")),
-    refused("extra-user-header-client-ip", NoBool("false")),
-    refused("token-passthrough-audiences", NoValue("strings", "")),
-    refused("extra-user-headers", NoValue("stringToStringSlice", "")),
 ];
 
 pub(super) const OIDC: Flags = &[

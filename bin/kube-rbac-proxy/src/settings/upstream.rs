@@ -1,6 +1,7 @@
-use std::{env, net::IpAddr};
+use std::env;
 
-use go_compat::{HttpProxy, Network, ProxyEnvironment, quote};
+use command::trusted;
+use go_compat::{HttpProxy, ProxyEnvironment, quote};
 use http::{Uri, uri::Scheme};
 use proxy::{
     Forwarding,
@@ -49,19 +50,6 @@ fn via(upstream: &Address, secure: bool, findings: &mut Findings) -> Option<Http
         findings.error(format!("{name} and REQUEST_METHOD are set: a proxy that a client may have named is not used"));
     }
     url.parse().map_err(|why| findings.error(format!("{name}: {why}"))).ok()
-}
-
-/// `None`: everybody, as in Go.
-fn trusted(list: &[String], findings: &mut Findings) -> Option<Vec<Network>> {
-    let read = |text: &String| match (text.parse::<Network>(), text.parse::<IpAddr>()) {
-        (Ok(network), _) => Some(network),
-        (_, Ok(address)) => Some(address.into()),
-        (Err(why), _) => {
-            findings.error(format!("--trusted-proxies: {}: {why}", quote(text)));
-            None
-        }
-    };
-    (!list.is_empty()).then(|| list.iter().filter_map(read).collect())
 }
 
 fn parse(text: &str) -> Result<(Address, bool), String> {

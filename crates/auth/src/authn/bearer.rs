@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header};
 use kube_api::{Api, ApiError, Lane, TokenVerdict};
@@ -7,7 +7,7 @@ use request::User;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    authn::{Opinion, jwt, rejected_token, websocket},
+    authn::{Opinion, jwt, rejected_token},
     cached::{Cached, Fresh, Keep},
     clock::Clock,
     failure::call_label,
@@ -38,13 +38,24 @@ pub(crate) struct Bearer {
     metrics: Arc<Metrics>,
 }
 
-/// What the `Authorization` header holds.
+/// What is where a bearer token may be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Credential<'a> {
+pub(crate) enum Credential<'a> {
     None,
-    Token(&'a str),
-    /// A bearer token that no API server could be asked about.
-    NotUtf8,
+    Token(Cow<'a, str>),
+    /// What nobody could be asked about, and why.
+    Unusable(&'static str),
+}
+
+impl Credential<'_> {
+    /// The token, or else what is to be said of it.
+    pub(crate) fn token(&self) -> Result<&str, Opinion> {
+        match self {
+            Self::None => Err(Opinion::None),
+            Self::Token(token) => Ok(token),
+            Self::Unusable(why) => Err(rejected_token((*why).to_owned())),
+        }
+    }
 }
 
 impl Bearer {
@@ -60,20 +71,10 @@ impl Bearer {
         Self { api, audiences: audiences.into(), ttl, keys, reviews, unknown: Arc::new(Semaphore::new(UNKNOWN_KIB)), metrics }
     }
 
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
-        match credential(headers) {
-            Credential::None => Opinion::None,
-            Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
-            Credential::Token(token) => self.review(token, deadline).await,
-        }
-    }
-
-    /// The same for a token among the subprotocols of a WebSocket.
-    pub(crate) async fn authenticate_websocket(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
-        match websocket::token(headers) {
-            Ok(None) => Opinion::None,
-            Ok(Some(token)) => self.review(&token, deadline).await,
-            Err(why) => rejected_token(why.to_owned()),
+    pub(crate) async fn authenticate(&self, credential: &Credential<'_>, deadline: Instant) -> Opinion {
+        match credential.token() {
+            Ok(token) => self.review(token, deadline).await,
+            Err(opinion) => opinion,
         }
     }
 
@@ -117,18 +118,18 @@ impl Bearer {
     }
 }
 
-/// The header's first two words, apart by single spaces; what follows is not looked at.
-pub(super) fn credential(headers: &HeaderMap) -> Credential<'_> {
+/// What the `Authorization` header holds: its first two words, apart by single spaces; what follows is not looked at.
+pub(crate) fn credential(headers: &HeaderMap) -> Credential<'_> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Credential::None };
     let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
         return match value.as_bytes().trim_ascii_start().get(..7) {
-            Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer ") => Credential::NotUtf8,
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer ") => Credential::Unusable("the token is no text"),
             _ => Credential::None,
         };
     };
     let mut words = value.trim().splitn(3, ' ');
     match (words.next(), words.next()) {
-        (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Credential::Token(token),
+        (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Credential::Token(token.into()),
         _ => Credential::None,
     }
 }
@@ -155,12 +156,12 @@ mod tests {
     #[test]
     fn the_header_is_read_as_go_reads_it() {
         for (value, expected) in [
-            ("Bearer abc", Credential::Token("abc")),
-            ("bEaReR abc", Credential::Token("abc")),
-            (" \tBearer abc\t ", Credential::Token("abc")),
-            ("Bearer abc def ghi", Credential::Token("abc")),
-            ("Bearer a\tb", Credential::Token("a\tb")),
-            ("Bearer é", Credential::Token("é")),
+            ("Bearer abc", Credential::Token("abc".into())),
+            ("bEaReR abc", Credential::Token("abc".into())),
+            (" \tBearer abc\t ", Credential::Token("abc".into())),
+            ("Bearer abc def ghi", Credential::Token("abc".into())),
+            ("Bearer a\tb", Credential::Token("a\tb".into())),
+            ("Bearer é", Credential::Token("é".into())),
             ("Bearer  abc", Credential::None),
             ("Bearer\tabc", Credential::None),
             ("Bearer", Credential::None),
@@ -173,9 +174,11 @@ mod tests {
             assert_eq!(credential(&headers), expected, "{value:?}");
         }
         assert_eq!(credential(&HeaderMap::new()), Credential::None);
-        for (value, expected) in
-            [(&b"bearer \xff"[..], Credential::NotUtf8), (b"Basic \xff", Credential::None), (b"\xff", Credential::None)]
-        {
+        for (value, expected) in [
+            (&b"bearer \xff"[..], Credential::Unusable("the token is no text")),
+            (b"Basic \xff", Credential::None),
+            (b"\xff", Credential::None),
+        ] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value"))]);
             assert_eq!(credential(&headers), expected, "{value:?}");
         }

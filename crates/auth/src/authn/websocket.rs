@@ -4,6 +4,8 @@ use base64::{
 };
 use http::{HeaderMap, header};
 
+use crate::authn::Credential;
+
 /// What a browser can send where it cannot send a header: a subprotocol that is a token.
 const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
@@ -13,12 +15,15 @@ const RAW_URL: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// The token among the subprotocols of a WebSocket, as `k8s.io/apiserver/pkg/authentication/request/websocket` reads it.
-///
-/// # Errors
-///
-/// There is a token, and not as it must be.
-pub(super) fn token(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
+/// What is among the subprotocols of a WebSocket, as `k8s.io/apiserver/pkg/authentication/request/websocket` reads it.
+pub(crate) fn credential(headers: &HeaderMap) -> Credential<'static> {
+    match token(headers) {
+        Ok(token) => token.map_or(Credential::None, |token| Credential::Token(token.into())),
+        Err(why) => Credential::Unusable(why),
+    }
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     if !is_websocket(headers) {
         return Ok(None);
     }

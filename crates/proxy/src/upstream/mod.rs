@@ -60,6 +60,8 @@ pub struct Upstream {
     patience: Option<Duration>,
     forms: Arc<Semaphore>,
     pool: Arc<Pool>,
+    /// Without this program's certificate, where it has one: for users who act as themselves.
+    bare: Option<Arc<Pool>>,
 }
 
 /// How the upstream is spoken to.
@@ -100,8 +102,10 @@ impl Upstream {
         let Speech { tls, http2_only, silence, via, forwarding, patience } = speech;
         // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
         let told = via.clone().filter(|_| tls.is_none());
-        let pool = Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via));
-        Self { address, told, managed, silence, forwarding, patience, forms: Arc::new(Semaphore::new(FORMS_BYTES)), pool }
+        let pool = |tls| Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via.clone()));
+        let bare = tls.as_ref().and_then(tls::without_certificate).map(|tls| pool(Some(tls)));
+        let pool = pool(tls);
+        Self { address, told, managed, silence, forwarding, patience, forms: Arc::new(Semaphore::new(FORMS_BYTES)), pool, bare }
     }
 
     /// Takes a request's body, to be sent with it.
@@ -118,12 +122,13 @@ impl Upstream {
     /// client sees 502. The client's body breaks off or is none: it sees 400. It does not come: 408. Patience has
     /// ended: 504.
     pub async fn send(&self, permit: Permit, client: &Client, body: Upload) -> Result<Response<UpstreamBody>, Refusal> {
+        let pool = self.bare.as_ref().filter(|_| permit.is_as_himself()).unwrap_or(&self.pool);
         let mut request = outgoing::request(&self.address, &self.managed, &self.forwarding, permit, client, body)?;
         if let Some(proxy) = &self.told {
             via::address(&mut request, &self.address, proxy)?;
         }
         let asked = request.headers().get(header::UPGRADE).cloned();
-        let exchange = self.exchange(request, asked.is_some());
+        let exchange = Self::exchange(pool, request, asked.is_some());
         let mut response = match self.patience {
             Some(patience) => timeout(patience, exchange).await.map_err(|_| Refusal::new(Reason::UpstreamTimeout))?,
             None => exchange.await,
@@ -139,14 +144,14 @@ impl Upstream {
         Ok(response)
     }
 
-    async fn exchange(&self, mut request: Request<Upload>, is_upgrade: bool) -> Result<Response<UpstreamBody>, Refusal> {
+    async fn exchange(pool: &Arc<Pool>, mut request: Request<Upload>, is_upgrade: bool) -> Result<Response<UpstreamBody>, Refusal> {
         let mut tries = 0;
         loop {
             tries += 1;
             let progress = request.body().progress();
             let connection = match is_upgrade {
-                true => self.pool.open().await,
-                false => self.pool.take().await,
+                true => pool.open().await,
+                false => pool.take().await,
             };
             match connection.map_err(|error| Refusal::because(Reason::UpstreamUnreachable, error))? {
                 Connection::Http1(mut connection) => match unless_flooded(&progress, connection.sender.try_send_request(request)).await? {

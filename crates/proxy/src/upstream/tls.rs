@@ -18,11 +18,20 @@ pub fn client_config(
     let builder = tls_client(roots)?;
     Ok(match pair {
         Some(pair) => {
-            let mut config = builder.with_client_cert_resolver(Arc::new(TodaysPair(pair)));
+            let mut config = builder.with_client_cert_resolver(Arc::new(TodaysPair(Some(pair))));
             // A resumed session would still be that of the certificate before.
             config.resumption = Resumption::disabled();
             config
         }
         None => builder.with_no_client_auth(),
     })
+}
+
+/// The same without a certificate; `None`: it has none.
+pub(super) fn without_certificate(config: &ClientConfig) -> Option<ClientConfig> {
+    let mut config = Some(config.clone()).filter(|config| config.client_auth_cert_resolver.has_certs())?;
+    config.client_auth_cert_resolver = Arc::new(TodaysPair(None));
+    // With sessions of its own.
+    config.resumption = Resumption::default();
+    Some(config)
 }

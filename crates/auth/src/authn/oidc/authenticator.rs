@@ -1,6 +1,5 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use http::HeaderMap;
 use observe::Metrics;
 use outbound::{Fetcher, HttpsUrl, UrlError};
 use request::{Reason, User};
@@ -14,8 +13,8 @@ use super::{
 use crate::{
     authn::{
         Opinion,
-        bearer::{Credential, REJECTED, USERS, credential, weight},
-        rejected_token, websocket,
+        bearer::{Credential, REJECTED, USERS, weight},
+        rejected_token,
     },
     cached::{Cached, Fresh, Keep, Miss},
     clock::Clock,
@@ -96,20 +95,10 @@ impl Oidc {
         Ok(Self { rules, issuer, elsewhere, ttl, pause, system_authenticated, keys, verified, clock, metrics, _following: following })
     }
 
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
-        match credential(headers) {
-            Credential::None => Opinion::None,
-            Credential::NotUtf8 => rejected_token("the token is no text".to_owned()),
-            Credential::Token(token) => self.judge(token, deadline).await,
-        }
-    }
-
-    /// The same for a token among the subprotocols of a WebSocket.
-    pub(crate) async fn authenticate_websocket(&self, headers: &HeaderMap, deadline: Instant) -> Opinion {
-        match websocket::token(headers) {
-            Ok(None) => Opinion::None,
-            Ok(Some(token)) => self.judge(&token, deadline).await,
-            Err(why) => rejected_token(why.to_owned()),
+    pub(crate) async fn authenticate(&self, credential: &Credential<'_>, deadline: Instant) -> Opinion {
+        match credential.token() {
+            Ok(token) => self.judge(token, deadline).await,
+            Err(opinion) => opinion,
         }
     }
 
