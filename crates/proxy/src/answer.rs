@@ -17,15 +17,17 @@ pub enum ErrorForm {
 }
 
 impl ErrorForm {
-    /// What this client is to get: clients of Kubernetes' API that prefer protobuf read JSON too.
+    /// What this client is to get: clients of Kubernetes' API that prefer protobuf read JSON too. Where a discovery fails kubectl
+    /// shows text alone, and says "unknown" of a `Status`.
     pub(crate) fn of(self, request: &HeaderMap) -> Form {
-        let ranges = headers::list(request, &header::ACCEPT).filter_map(|range| std::str::from_utf8(range).ok());
-        let kinds = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
+        let ranges: Vec<&str> = headers::list(request, &header::ACCEPT).filter_map(|range| std::str::from_utf8(range).ok()).collect();
+        let is_discovery = ranges.iter().any(|range| range.contains("g=apidiscovery.k8s.io"));
+        let kinds = ranges.iter().map(|range| range.split(';').next().unwrap_or_default().trim());
         let mut json =
             kinds.filter(|kind| ["application/json", "application/vnd.kubernetes.protobuf", "application/*", "*/*"].contains(kind));
         match self {
             Self::Text => Form::Text,
-            Self::Status if json.next().is_some() => Form::Status,
+            Self::Status if !is_discovery && json.next().is_some() => Form::Status,
             Self::Status => Form::Challenge,
         }
     }
@@ -122,6 +124,7 @@ mod tests {
             (Some("*/*"), Form::Status),
             (Some("application/vnd.kubernetes.protobuf"), Form::Status),
             (Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), Form::Status),
+            (Some("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"), Form::Challenge),
         ] {
             let headers: HeaderMap = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))).into_iter().collect();
             assert_eq!((ErrorForm::Status.of(&headers), ErrorForm::Text.of(&headers)), (form, Form::Text), "{accept:?}");
