@@ -13,7 +13,7 @@ use testkit::{
 };
 
 use crate::{
-    oidc_proxy::{Kubectl, World},
+    oidc_world::{Kubectl, World},
     scene::assert_status,
 };
 
@@ -239,7 +239,7 @@ async fn whoever_acts_as_another_is_who_he_would_be_without_the_proxy() {
     let Some(cluster) = cluster::guest().await else { return };
     let (Some(port), Some(authority)) = (cluster.port(), cluster.authority()) else { return };
     let world = scene(&cluster).await;
-    let proxy = world.proxy_with(&[REVIEW]).await;
+    let proxy = world.proxy(&[REVIEW]).await;
     let pair = authority.client(&world.name("anna"), &[&world.name("devs")]);
     let ways = Ways { world: &world, proxy: &proxy, port, pair, token: world.token("anna", &["devs"]) };
     let (mut statuses, mut count) = (std::collections::BTreeMap::new(), 0);
@@ -297,7 +297,7 @@ async fn rights_to_impersonate_for_some_requests_alone_do_not_count_here() {
     right["verb"] = json!("impersonate:user-info");
     let (subject, who) = (world.user("otto"), json!({"user": world.name("otto")}));
     world.give("some", subject, rules, &who, &[right]).await;
-    let proxy = world.proxy_with(&[REVIEW]).await;
+    let proxy = world.proxy(&[REVIEW]).await;
     let pair = authority.client(&world.name("otto"), &[]);
     let ways = Ways { world: &world, proxy: &proxy, port, pair, token: world.token("otto", &[]) };
     let request = question(&[("user".to_owned(), "b".to_owned())]);
@@ -314,7 +314,7 @@ async fn kubectl_acts_as_others_through_the_proxy() {
     };
     let Some(cluster) = cluster::guest().await else { return };
     let world = scene(&cluster).await;
-    let proxy = world.proxy_with(&[REVIEW]).await;
+    let proxy = world.proxy(&[REVIEW]).await;
     let server = format!("https://localhost:{}", proxy.secure().port());
     let anna = Kubectl { program, world: &world, server, name: "anna", token: world.token("anna", &["devs"]) };
     let who = ["auth", "whoami", "-o", "json", "--as=b", "--as-group=g", "--as-uid=1", "--as-user-extra=example.com/foo=x"];

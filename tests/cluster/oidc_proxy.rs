@@ -1,101 +1,17 @@
 //! kube-oidc-proxy in front of the real API server, with clients that are not ours.
 
-use std::{
-    path::PathBuf,
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
-
 use serde_json::{Value, json};
 use testkit::{
-    certs::Authority,
     client::{Client, Request, Version},
-    cluster::{self, Cluster, TokenRequest},
-    issuer::Issuer,
-    jwt::SigningKey,
+    cluster,
     parts::{Part, skip},
-    process::{Exit, Process, Proxy, free_port},
     wait::wait_for,
 };
 
-use crate::scene::{Scene, assert_status};
-
-/// A scene whose users an issuer knows. Their names are the scene's own, as the cluster is everybody's.
-pub(crate) struct World<'a> {
-    pub(crate) scene: Scene<'a>,
-    issuer: Issuer,
-    key: SigningKey,
-}
-
-impl<'a> World<'a> {
-    pub(crate) async fn new(cluster: &'a Cluster) -> Self {
-        let scene = Scene::without_rights(cluster).await;
-        let (authority, key) = (Authority::new("issuers"), SigningKey::new("RS256"));
-        scene.write("issuers.pem", authority.pem());
-        let issuer = Issuer::start(&authority.server()).await;
-        issuer.keys(&[key.jwk("")]);
-        Self { scene, issuer, key }
-    }
-
-    /// All that the proxy must be let do, and no more.
-    async fn let_impersonate(&mut self) {
-        let extra = "userextras/authentication.kubernetes.io/credential-id";
-        for (name, group, resources) in
-            [("identities", "", json!(["users", "groups"])), ("extras", "authentication.k8s.io", json!([extra]))]
-        {
-            self.scene.give_proxy(name, json!({"apiGroups": [group], "resources": resources, "verbs": ["impersonate"]})).await;
-        }
-        for (group, resource, subresource) in
-            [("", "users", ""), ("", "groups", ""), ("authentication.k8s.io", "userextras", "authentication.kubernetes.io/credential-id")]
-        {
-            let attributes = json!({"verb": "impersonate", "group": group, "version": "v1", "resource": resource, "subresource": subresource, "name": "x"});
-            self.scene.until_allowed(&json!({"user": self.scene.user("proxy"), "resourceAttributes": attributes})).await;
-        }
-    }
-
-    pub(crate) async fn proxy_with(&self, more: &[&str]) -> Proxy {
-        self.proxy(more).await
-    }
-
-    async fn proxy(&self, more: &[&str]) -> Proxy {
-        let (certificate, key) = self.scene.authority.server().write(self.scene.folder.path(), "serving");
-        let mut flags = vec![
-            format!("--kubeconfig={}", self.scene.kubeconfig()),
-            format!("--oidc-issuer-url={}", self.issuer.url()),
-            "--oidc-client-id=client".to_owned(),
-            format!("--oidc-ca-file={}", self.scene.path("issuers.pem").display()),
-            "--oidc-groups-claim=groups".to_owned(),
-            format!("--oidc-username-prefix={}:", self.scene.namespace),
-            format!("--oidc-groups-prefix={}:", self.scene.namespace),
-            format!("--secure-port={}", free_port()),
-            format!("--readiness-probe-port={}", free_port()),
-            format!("--tls-cert-file={}", certificate.display()),
-            format!("--tls-private-key-file={}", key.display()),
-        ];
-        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-        let proxy = Proxy::start_oidc(&flags).await;
-        proxy.line_with(&["The issuer's keys are in use"]).await;
-        proxy
-    }
-
-    /// A token without a kid, as many issuers make them.
-    pub(crate) fn token(&self, name: &str, groups: &[&str]) -> String {
-        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3000;
-        let claims =
-            json!({"iss": self.issuer.url(), "aud": ["client"], "exp": end, "sub": name, "groups": groups, "jti": format!("of-{name}")});
-        self.key.token("", &claims)
-    }
-
-    /// Lets a group of the issuer's do all to pods and config maps of the namespace.
-    async fn let_group_work(&mut self, group: &str) {
-        let (namespace, group) = (self.scene.namespace.clone(), format!("{}:{group}", self.scene.namespace));
-        self.scene.role("work", json!({"apiGroups": [""], "resources": ["pods", "configmaps", "events"], "verbs": ["*"]})).await;
-        let subject = json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
-        self.scene.bind_here("work", "Role", "work", subject).await;
-        let attributes = json!({"verb": "list", "version": "v1", "resource": "pods", "namespace": namespace});
-        self.scene.until_allowed(&json!({"user": "somebody", "groups": [group], "resourceAttributes": attributes})).await;
-    }
-}
+use crate::{
+    oidc_world::{Kubectl, World},
+    scene::assert_status,
+};
 
 /// Whom the API server takes the sender for.
 async fn who_am_i(client: &mut Client, token: &str) -> Value {
@@ -137,40 +53,6 @@ async fn users_of_an_issuer_do_what_rbac_lets_them() {
     proxy.assert_silent_about(&[&anna, &otto]);
 }
 
-/// kubectl, as somebody, in the scene's namespace.
-pub(crate) struct Kubectl<'a> {
-    pub(crate) program: PathBuf,
-    pub(crate) world: &'a World<'a>,
-    pub(crate) server: String,
-    pub(crate) name: &'static str,
-    pub(crate) token: String,
-}
-
-impl Kubectl<'_> {
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Exit {
-        self.start(arguments).exit().await
-    }
-
-    fn start(&self, arguments: &[&str]) -> Process {
-        let (scene, home) = (&self.world.scene, self.world.scene.folder.path());
-        scene.write("server.pem", scene.authority.pem());
-        let (cluster, user) = (json!({"server": self.server, "certificate-authority": "server.pem"}), json!({"token": self.token}));
-        let context = json!({"cluster": "c", "user": "u", "namespace": scene.namespace});
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "x", "contexts": [{"name": "x", "context": context}],
-            "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}],
-        });
-        let path = scene.write(&format!("{}.kubeconfig", self.name), &config.to_string());
-        Process::spawn(Command::new(&self.program).args(arguments).env("KUBECONFIG", path).env("HOME", home).current_dir(home))
-    }
-
-    pub(crate) async fn ok(&self, arguments: &[&str]) -> String {
-        let exit = self.run(arguments).await;
-        assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.output);
-        exit.output
-    }
-}
-
 #[tokio::test]
 async fn kubectl_works_through_the_proxy() {
     let program = match Part::Kubectl.path() {
@@ -183,7 +65,7 @@ async fn kubectl_works_through_the_proxy() {
     world.let_group_work("devs").await;
     let proxy = world.proxy(&[]).await;
     let server = format!("https://localhost:{}", proxy.secure().port());
-    let of = |name, token| Kubectl { program: program.clone(), world: &world, server: server.clone(), name, token };
+    let of = |name, token| Kubectl { program: program.clone(), world: &world, server: server.clone(), name, token, without: &[] };
     let (anna, otto) = (of("anna", world.token("anna", &["devs"])), of("otto", world.token("otto", &[])));
     let namespace = &world.scene.namespace;
 

@@ -18,6 +18,8 @@ pub enum Part {
     KubeControllerManager,
     /// The client that everybody has, of the API server's release.
     Kubectl,
+    /// What the API server takes for a kubelet.
+    Kubelet,
     /// The Go program that ours replaces.
     KubeRbacProxyGo,
     /// npm's OpenID Connect issuer.
@@ -53,7 +55,7 @@ impl Part {
                 Some(assets) => self.in_assets(Path::new(&assets)),
                 None => self.built(),
             },
-            Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers | Self::H2spec => self.built(),
+            Self::Kubelet | Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers | Self::H2spec => self.built(),
             Self::Curl | Self::Prometheus | Self::NodeExporter => self.installed(),
         }
     }
@@ -65,6 +67,7 @@ impl Part {
             Self::KubeApiserver => &["kube-apiserver"],
             Self::KubeControllerManager => &["kube-controller-manager"],
             Self::Kubectl => &["kubectl"],
+            Self::Kubelet => &["kubelet"],
             Self::KubeRbacProxyGo => &["kube-rbac-proxy-go"],
             Self::OidcProvider => &["oidc-provider"],
             Self::Peers => &["peers"],

@@ -47,9 +47,14 @@ pub struct Proxy {
 }
 
 impl Process {
-    /// Starts a program.
+    /// Starts a program without input.
     pub fn spawn(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_reading(Stdio::null(), command)
+    }
+
+    /// Starts a program with this as its standard input.
+    pub fn spawn_reading(input: impl Into<Stdio>, command: &mut Command) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let text = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{text}: {error}"));
         let lines = Arc::<Mutex<Vec<String>>>::default();
