@@ -17,7 +17,7 @@ export PATH := $(PATH):$(CACHE)/tools/bin
 SUITES := acceptance differential cluster corpora soak architecture
 STEPS := fmt lint deny unit $(SUITES)
 
-.PHONY: build release quickstart rbac-agree rotations drain-load sabotage fuzz docs test size $(STEPS)
+.PHONY: build release quickstart quickstart-oidc rbac-agree rotations drain-load sabotage fuzz docs test size $(STEPS)
 # The order is that of STEPS, whatever -j says: suites measure time, and share one target directory.
 .NOTPARALLEL:
 
@@ -31,6 +31,11 @@ release:
 quickstart:
 	$(CARGO) build --profile quickstart -p kube-rbac-proxy --bin kube-rbac-proxy --example quickstart-upstream
 	@sh examples/quickstart/run.sh $(or $(CARGO_TARGET_DIR),target)/quickstart
+
+# Shows kube-oidc-proxy between an issuer and a real API server, and leaves all of it running until Ctrl-C.
+quickstart-oidc:
+	$(CARGO) build --profile quickstart -p kube-oidc-proxy -p tests --bin kube-oidc-proxy --example quickstart-oidc-world
+	@sh examples/quickstart-oidc/run.sh $(or $(CARGO_TARGET_DIR),target)/quickstart
 
 # The evaluator of RBAC against the API server, ten times as long as in `make test`.
 rbac-agree:

@@ -21,6 +21,7 @@ mod oidc_impersonation;
 mod oidc_proxy;
 mod oidc_world;
 mod outage;
+mod quickstart;
 mod rbac_agree;
 mod rbac_check;
 mod rotation;

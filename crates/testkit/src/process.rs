@@ -260,16 +260,17 @@ impl std::ops::Deref for Proxy {
 /// The program under test, built once by this process in the profile that this process was built in.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("kube-rbac-proxy"))
+    BINARY.get_or_init(|| built(&["--package", "kube-rbac-proxy"]).join("kube-rbac-proxy"))
 }
 
 /// The same for kube-oidc-proxy.
 pub fn oidc_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| build("kube-oidc-proxy"))
+    BINARY.get_or_init(|| built(&["--package", "kube-oidc-proxy"]).join("kube-oidc-proxy"))
 }
 
-fn build(package: &str) -> PathBuf {
+/// Builds what these arguments of cargo name, in the profile that this process was built in, and returns the folder of it.
+pub fn built(what: &[&str]) -> PathBuf {
     let own = env::current_exe().expect("this program has a path");
     // target/PROFILE/deps/NAME-HASH
     let folder = own.parent().and_then(Path::parent).expect("a test is built into target/PROFILE/deps");
@@ -279,9 +280,9 @@ fn build(package: &str) -> PathBuf {
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", package, "--profile", profile]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--quiet", "--profile", profile]).args(what).current_dir(env!("CARGO_MANIFEST_DIR"));
     assert!(build.status().expect("cargo is there").success(), "the program under test does not build");
-    folder.join(package)
+    folder.to_owned()
 }
 
 /// A port that nobody has now, outside the range that the kernel hands out for port 0.
