@@ -27,7 +27,7 @@ while read -r line; do echo "main: $line"; done"#;
 const WEBSOCKETS: [&str; 2] = ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"];
 
 /// Makes a node whose kubelet is not one, and pods on it. The kubelet ends with what is returned.
-async fn node(world: &mut World<'_>, pods: &[&str]) -> Result<Process, testkit::parts::Absent> {
+pub(crate) async fn node(world: &mut World<'_>, pods: &[&str]) -> Result<Process, testkit::parts::Absent> {
     let (program, port) = (Part::Kubelet.path()?, free_port());
     let (certificate, key) = world.scene.authority.server().write(world.scene.folder.path(), "kubelet");
     let folder = world.scene.path("containers");

@@ -24,6 +24,7 @@ mod outage;
 mod quickstart;
 mod rbac_agree;
 mod rbac_check;
+mod replicas;
 mod rotation;
 mod scene;
 mod scrape;

@@ -30,6 +30,8 @@ pub enum Part {
     H2spec,
     /// Debian's `curl`.
     Curl,
+    /// Debian's `haproxy`.
+    Haproxy,
     /// Debian's `prometheus`.
     Prometheus,
     /// Debian's `prometheus-node-exporter`.
@@ -56,7 +58,7 @@ impl Part {
                 None => self.built(),
             },
             Self::Kubelet | Self::KubeRbacProxyGo | Self::OidcProvider | Self::Peers | Self::H2spec => self.built(),
-            Self::Curl | Self::Prometheus | Self::NodeExporter => self.installed(),
+            Self::Curl | Self::Haproxy | Self::Prometheus | Self::NodeExporter => self.installed(),
         }
     }
 
@@ -73,6 +75,7 @@ impl Part {
             Self::Peers => &["peers"],
             Self::H2spec => &["h2spec"],
             Self::Curl => &["curl"],
+            Self::Haproxy => &["haproxy"],
             Self::Prometheus => &["prometheus"],
             Self::NodeExporter => &["prometheus-node-exporter", "node_exporter"],
         }
