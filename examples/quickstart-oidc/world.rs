@@ -29,6 +29,10 @@ use testkit::{
     parts::Part,
     process::{Process, free_port},
 };
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 const USERS: [&str; 2] = ["prometheus", "stranger"];
 
@@ -56,8 +60,16 @@ async fn main() -> ExitCode {
     };
     write(&cluster, &authority, &issuer, &folder);
     println!("ready");
-    while parent_id() == parent {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let orphaned = async {
+        while parent_id() == parent {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate()).unwrap(), signal(SignalKind::interrupt()).unwrap());
+    tokio::select! {
+        () = orphaned => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
     ExitCode::SUCCESS
 }

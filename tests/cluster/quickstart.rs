@@ -83,9 +83,16 @@ async fn shows(bin: &Path, issuer: &str) {
     let by_hand = Command::new("sh").args(["-c", told.next().unwrap()]).env("KUBECONFIG", &kubeconfig).output().unwrap();
     assert!(by_hand.status.success() && String::from_utf8_lossy(&by_hand.stdout).contains("10.96.0.1"), "{by_hand:?}");
 
-    // As Ctrl-C does.
-    quickstart.signal("INT");
+    // As Ctrl-C does, and as a supervisor.
+    if issuer.is_empty() {
+        quickstart.0.signal("TERM")
+    } else {
+        quickstart.signal("INT")
+    }
     assert_eq!(quickstart.0.exit().await.code, Some(0));
-    refused(([127, 0, 0, 1], port).into()).await;
+    let at = output.split_once("knows nothing of https://localhost:").unwrap().1.split_once('.').unwrap().0;
+    for port in [port, at.parse().unwrap()] {
+        refused(([127, 0, 0, 1], port).into()).await;
+    }
     assert!(!kubeconfig.parent().unwrap().exists(), "its folder is left");
 }
