@@ -13,6 +13,7 @@ mod access;
 mod certificates;
 mod check;
 mod counts;
+mod crowd;
 mod examples;
 mod identity;
 mod kubelet;

@@ -316,7 +316,7 @@ async fn kubectl_acts_as_others_through_the_proxy() {
     let world = scene(&cluster).await;
     let proxy = world.proxy(&[REVIEW]).await;
     let server = format!("https://localhost:{}", proxy.secure().port());
-    let anna = Kubectl { program, world: &world, server, name: "anna", token: world.token("anna", &["devs"]) };
+    let anna = Kubectl { program, world: &world, server, name: "anna", token: world.token("anna", &["devs"]), without: &[] };
     let who = ["auth", "whoami", "-o", "json", "--as=b", "--as-group=g", "--as-uid=1", "--as-user-extra=example.com/foo=x"];
     let said: Value = serde_json::from_str(&anna.ok(&who).await).unwrap();
     let info = &said["status"]["userInfo"];

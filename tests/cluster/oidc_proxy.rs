@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{
     client::{Client, Request, Version},
-    cluster,
+    cluster::{self, TokenRequest},
     parts::{Part, skip},
     wait::wait_for,
 };
@@ -117,7 +117,7 @@ async fn a_service_account_passes_as_itself() {
     let attributes = json!({"verb": "create", "group": "authentication.k8s.io", "version": "v1", "resource": "tokenreviews"});
     world.scene.until_allowed(&json!({"user": world.scene.user("proxy"), "resourceAttributes": attributes})).await;
     let server = format!("https://localhost:{}", proxy.secure().port());
-    let kubectl = Kubectl { program, world: &world, server, name: "robot", token: robot.token.clone() };
+    let kubectl = Kubectl { program, world: &world, server, name: "robot", token: robot.token.clone(), without: &[] };
     let whoami: Value = serde_json::from_str(&kubectl.ok(&["auth", "whoami", "-o", "json"]).await).unwrap();
     let info = &whoami["status"]["userInfo"];
     assert_eq!(info["username"], robot.user);

@@ -7,10 +7,12 @@ use std::{
 use serde_json::json;
 use testkit::{
     certs::Authority,
+    client::{Exchange, Http2, Request},
     cluster::Cluster,
     issuer::Issuer,
     jwt::SigningKey,
     process::{Exit, Process, Proxy, free_port},
+    wait::in_time,
 };
 
 use crate::scene::Scene;
@@ -77,6 +79,12 @@ impl<'a> World<'a> {
         self.key.token("", &claims)
     }
 
+    /// Makes a config map of the namespace.
+    pub(crate) async fn config_map(&self, name: &str) {
+        let metadata = json!({"name": name, "namespace": self.scene.namespace});
+        self.scene.admin().apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})).await;
+    }
+
     /// Lets a group of the issuer's do all to pods and config maps of the namespace.
     pub(crate) async fn let_group_work(&mut self, group: &str) {
         let (namespace, group) = (self.scene.namespace.clone(), format!("{}:{group}", self.scene.namespace));
@@ -85,6 +93,29 @@ impl<'a> World<'a> {
         self.scene.bind_here("work", "Role", "work", subject).await;
         let attributes = json!({"verb": "list", "version": "v1", "resource": "pods", "namespace": namespace});
         self.scene.until_allowed(&json!({"user": "somebody", "groups": [group], "resourceAttributes": attributes})).await;
+    }
+}
+
+/// A watch of the scene's config maps.
+pub(crate) struct Watch(Exchange<'static>);
+
+impl Watch {
+    pub(crate) async fn start(world: &World<'_>, client: &Http2, token: &str) -> Self {
+        let request = Request::get(&format!("/api/v1/namespaces/{}/configmaps?watch=1", world.scene.namespace)).bearer(token);
+        let mut exchange = client.open(&request).await.unwrap();
+        assert_eq!(in_time("the head", exchange.head()).await.unwrap().0, 200);
+        Self(exchange)
+    }
+
+    /// Whether it tells of a name; otherwise it has ended.
+    pub(crate) async fn tells(&mut self, name: &str) -> bool {
+        loop {
+            match in_time("an event or the end", self.0.next()).await {
+                Ok(Some(piece)) if String::from_utf8_lossy(&piece).contains(name) => return true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
     }
 }
 

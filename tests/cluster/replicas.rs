@@ -6,18 +6,17 @@ use std::{
     process::Command,
 };
 
-use serde_json::json;
 use testkit::{
-    client::{Client, Exchange, Request, Version},
+    client::{Client, Request, Version},
     cluster,
     parts::{Absent, Part, skip},
     process::{Process, Proxy, free_port},
-    wait::{in_time, wait_for},
+    wait::wait_for,
 };
 
 use crate::{
     kubelet::node,
-    oidc_world::{Kubectl, World},
+    oidc_world::{Kubectl, Watch, World},
     scene::{Scene, assert_status},
 };
 
@@ -85,33 +84,6 @@ impl Balancer {
     }
 }
 
-/// A watch of the scene's config maps, on a connection of its own.
-struct Watch {
-    exchange: Exchange<'static>,
-    _client: Client,
-}
-
-impl Watch {
-    async fn start(world: &World<'_>, balancer: &Balancer, token: &str) -> Self {
-        let client = Client::connect(Version::H2, ([127, 0, 0, 1], balancer.port).into(), &world.scene.authority.tls()).await;
-        let request = Request::get(&format!("/api/v1/namespaces/{}/configmaps?watch=1", world.scene.namespace)).bearer(token);
-        let mut exchange = client.http2().open(&request).await.unwrap();
-        assert_eq!(in_time("the head", exchange.head()).await.unwrap().0, 200);
-        Self { exchange, _client: client }
-    }
-
-    /// Whether it tells of a name; otherwise it has ended.
-    async fn tells(&mut self, name: &str) -> bool {
-        loop {
-            match in_time("an event or the end", self.exchange.next()).await {
-                Ok(Some(piece)) if String::from_utf8_lossy(&piece).contains(name) => return true,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return false,
-            }
-        }
-    }
-}
-
 /// `cat` in a pod, under kubectl's exec.
 struct Exec {
     process: Process,
@@ -149,7 +121,7 @@ async fn a_replica_that_dies_costs_nobody_of_the_other() {
     };
     world.let_impersonate().await;
     world.let_group_work("devs").await;
-    let replicas = [world.proxy().await, world.proxy().await];
+    let replicas = [world.proxy(&[]).await, world.proxy(&[]).await];
     let balancer = Balancer::start(&haproxy, &world.scene, [&replicas[0], &replicas[1]]).await;
     let (server, token) = (format!("https://localhost:{}", balancer.port), world.token("anna", &["devs"]));
     let anna = Kubectl { program: kubectl, world: &world, server, name: "anna", token: token.clone(), without: &[] };
@@ -157,7 +129,8 @@ async fn a_replica_that_dies_costs_nobody_of_the_other() {
     let (mut watches, mut execs) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     while watches.iter().any(Vec::is_empty) {
         let before = balancer.settled("requests", count(&watches)).await;
-        let watch = Watch::start(&world, &balancer, &token).await;
+        let client = connect(&world, &balancer).await;
+        let watch = (Watch::start(&world, client.http2(), &token).await, client);
         watches[grown(before, balancer.settled("requests", count(&watches) + 1).await)].push(watch);
     }
     while execs.iter().any(Vec::is_empty) {
@@ -175,10 +148,9 @@ async fn a_replica_that_dies_costs_nobody_of_the_other() {
     }
     balancer.until(0, "DOWN").await;
     assert_status(&get(&world, &balancer, &token).await, 200);
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made-later", "namespace": world.scene.namespace}});
-    world.scene.admin().apply(&object).await;
+    world.config_map("made-later").await;
     for (replica, watches) in watches.iter_mut().enumerate() {
-        for watch in watches {
+        for (watch, _) in watches {
             assert_eq!(watch.tells("made-later").await, replica == 1, "a watch by way of replica {replica}");
         }
     }
@@ -206,8 +178,11 @@ fn grown(before: [usize; 2], now: [usize; 2]) -> usize {
     usize::from(now[1] > before[1])
 }
 
+async fn connect(world: &World<'_>, balancer: &Balancer) -> Client {
+    Client::connect(Version::H2, ([127, 0, 0, 1], balancer.port).into(), &world.scene.authority.tls()).await
+}
+
 async fn get(world: &World<'_>, balancer: &Balancer, token: &str) -> testkit::client::Response {
     let path = format!("/api/v1/namespaces/{}/pods", world.scene.namespace);
-    let mut client = Client::connect(Version::H2, ([127, 0, 0, 1], balancer.port).into(), &world.scene.authority.tls()).await;
-    client.send(&Request::get(&path).bearer(token)).await
+    connect(world, balancer).await.send(&Request::get(&path).bearer(token)).await
 }

@@ -1,14 +1,18 @@
 //! Watches, logs, and what exec and port-forward are made of.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::json;
 use testkit::{
     certs::Authority,
-    client::Request,
+    client::{Request, Version},
     jwt::encode,
     upstream::{Reply, Session, Upstream},
     wait::{Latch, in_time},
     wire::{Body, chunk},
 };
+use tokio::{io::copy_bidirectional, net::TcpStream, time::sleep};
 
 use super::{OWN, World};
 use crate::scene::BOTH;
@@ -45,7 +49,7 @@ async fn exec_and_port_forward_are_tunnels_of_the_user() {
         ),
         ("GET", "websocket", protocols("v5.channel.k8s.io"), Some("v5.channel.k8s.io")),
     ] {
-        let mut client = world.connect(testkit::client::Version::H1, &proxy).await;
+        let mut client = world.connect(Version::H1, &proxy).await;
         let head = format!("{method} /api/v1/namespaces/n/pods/p/exec?command=a%20b HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n");
         client.wire().send(format!("{head}Upgrade: {protocol}\r\n{more}\r\n")).await.unwrap();
         let answer = in_time("an answer", client.wire().read_head()).await.unwrap().unwrap();
@@ -86,4 +90,30 @@ async fn a_watch_comes_event_by_event() {
             assert_eq!(in_time("an event", exchange.next()).await.unwrap().as_deref(), Some(&b"{\"type\":\"ADDED\"}\n"[..]));
         }
     }
+}
+
+/// All watches of a cluster come at once after a rollout, and the API server may be far away.
+#[tokio::test]
+async fn a_crowd_at_once_shares_few_connections() {
+    let authority = Authority::new("all");
+    let reply = Reply::head(200, &[("Transfer-Encoding", "chunked")]).send(chunk("event")).then_hang();
+    let api = Upstream::start_http2(Some(&authority.server()), move |_| reply.clone()).await;
+    let address = api.address();
+    let far = Upstream::start_raw(move |mut session: Session| async move {
+        let Some(_) = session.read_head().await else { return };
+        sleep(Duration::from_millis(300)).await;
+        session.wire.send("HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
+        let _ = copy_bidirectional(&mut session.wire.into_stream(), &mut TcpStream::connect(address).await.unwrap()).await;
+    })
+    .await;
+    let world = World::around(authority, api).await;
+    let cluster = format!("server: '{}', certificate-authority: {}, proxy-url: '{}'", world.api.url(), world.path("ca.pem"), far.url());
+    world.write_kubeconfig(&cluster, &format!("tokenFile: {}", world.path("own.token")));
+    let (proxy, watch) = (world.proxy(&[]).await, Request::get("/api/v1/pods?watch=1").bearer(&world.token(json!({}))));
+    let clients = join_all((0..8).map(|_| world.connect(Version::H2, &proxy))).await;
+    let exchanges = clients.iter().flat_map(|client| (0..100).map(|_| client.http2().open(&watch)));
+    let answers = join_all(exchanges.map(async |exchange| in_time("an answer", exchange.await.unwrap().head()).await.unwrap().0)).await;
+    assert_eq!(answers, [200; 800]);
+    // Eight are enough; four more are made for each second that these take. It was one for nearly every watch.
+    assert!(far.connections() <= 100, "{} connections for 800 watches", far.connections());
 }

@@ -93,8 +93,8 @@ impl Connector {
         Self { host, port, tls, http2_only, via }
     }
 
-    pub(super) fn http2_only(&self) -> bool {
-        self.http2_only
+    pub(super) fn may_be_http2(&self) -> bool {
+        self.http2_only || self.tls.is_some()
     }
 
     /// Connects to the first address that answers.

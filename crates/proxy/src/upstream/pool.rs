@@ -1,4 +1,5 @@
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
 use hyper::client::conn::http1::SendRequest;
 use tokio::{
     task::yield_now,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -22,8 +23,10 @@ use crate::lock;
 /// How long an idle connection is kept; as in Go's default transport.
 const KEEP: Duration = Duration::from_secs(90);
 
-/// How long a request waits for a connection that another has begun to make, rather than for one of its own.
-const TURN: Duration = Duration::from_secs(1);
+/// How long a request waits for connections that others have begun to make, rather than for one of its own, and how long
+/// one of these may take before another is made beside it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const TURN: Duration = Duration::from_millis(250);
 
 /// How many idle connections are kept. Go keeps two for a host and reconnects for every further concurrent request.
 const MAX_IDLE: usize = 100;
@@ -64,7 +67,7 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
-        let is_shared = AtomicBool::new(connector.http2_only());
+        let is_shared = AtomicBool::new(connector.may_be_http2());
         let pool = Arc::new(Self { connector, idle: Mutex::default(), shared: Mutex::default(), is_shared, dialling: Default::default() });
         tokio::spawn(Self::close_the_old(Arc::downgrade(&pool)));
         pool
@@ -81,14 +84,23 @@ impl Pool {
                 return Ok(Connection::Http1(self.http1(sender, true, false)));
             }
         }
-        let turn = match self.is_shared.load(Ordering::Relaxed) {
-            true => timeout(TURN, self.dialling.lock()).await.ok(),
+        let mut turn = match self.is_shared.load(Ordering::Relaxed) {
+            true => timeout(PATIENCE, self.dialling.lock()).await.ok(),
             false => None,
         };
         if let Some(stream) = self.share() {
             return Ok(Connection::Http2(stream));
         }
-        let connected = self.connector.connect().await?;
+        // Those who waited for a connection of HTTP/2 and learn that there is none need not wait for each other.
+        turn = turn.filter(|_| self.is_shared.load(Ordering::Relaxed));
+        let mut connecting = pin!(self.connector.connect());
+        let connected = match timeout(TURN, connecting.as_mut()).await {
+            Ok(connected) => connected?,
+            Err(_) => {
+                turn = None;
+                connecting.await?
+            }
+        };
         self.is_shared.store(matches!(connected, Connected::Http2(_)), Ordering::Relaxed);
         Ok(match connected {
             Connected::Http1(sender) => Connection::Http1(self.http1(sender, false, false)),
@@ -144,10 +156,8 @@ impl Pool {
     }
 
     async fn close_the_old(pool: std::sync::Weak<Self>) {
-        let mut ticks = interval(KEEP / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            sleep(KEEP / 3).await;
             let Some(pool) = pool.upgrade() else { return };
             lock(&pool.idle).retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < KEEP);
             lock(&pool.shared).retain(|connection| connection.is_of_use(KEEP));
