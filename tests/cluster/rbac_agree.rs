@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use rbac::{Aggregation, ClusterRoleBinding, Decision, Object, RoleRef, World};
+use rbac::{Aggregation, Decision, Object, RoleBinding, RoleRef, World};
 use serde_json::{Value, json};
 use testkit::{
     cluster::{self, Admin},
@@ -283,7 +283,7 @@ fn rules_by_role(manifests: &[Value], aggregation: Aggregation) -> BTreeMap<Stri
     // Rules are seen through bindings.
     let bindings = names.into_iter().map(|name| {
         let role = RoleRef::ClusterRole(name.clone());
-        Object::ClusterRoleBinding(ClusterRoleBinding { name, role, subjects: Vec::new() })
+        Object::RoleBinding(RoleBinding { namespace: None, name, role, subjects: Vec::new() })
     });
     let world = World::new(roles.chain(bindings), aggregation);
     let rules = |binding: &rbac::Binding| binding.rules().map(|rule| format!("{rule:?}")).collect();

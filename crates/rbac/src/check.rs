@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, error::Error, fmt};
 
 use crate::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, LabelSelector, Operator, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text,
+    AggregationRule, ClusterRole, LabelSelector, Operator, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text,
     syntax::{is_dns_label, is_dns_subdomain, is_label_key, is_label_value, is_path_segment},
 };
 
@@ -123,30 +123,19 @@ impl RoleBinding {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn new(namespace: Text, name: Text, role: RoleRef, subjects: Vec<Subject>) -> Result<Self, Vec<Fault>> {
+    pub fn new(namespace: Option<Text>, name: Text, role: RoleRef, subjects: Vec<Subject>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        faults.metadata(Some(&namespace), &name);
-        faults.none_or(Self { namespace, name, role, subjects })
-    }
-}
-
-impl ClusterRoleBinding {
-    /// A binding, unless kube-apiserver would refuse it.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
-    pub fn new(name: Text, role: RoleRef, subjects: Vec<Subject>) -> Result<Self, Vec<Fault>> {
-        let mut faults = Faults::default();
-        faults.metadata(None, &name);
-        if let RoleRef::Role(_) = role {
+        faults.metadata(namespace.as_ref(), &name);
+        let is_everywhere = namespace.is_none();
+        if is_everywhere && matches!(role, RoleRef::Role(_)) {
             faults.within(Step::Field("roleRef"), |faults| faults.unsupported("kind", "Role", "ClusterRole"));
         }
         for (index, subject) in subjects.iter().enumerate() {
-            if let Subject::ServiceAccount { namespace: None, .. } = subject {
+            if is_everywhere && matches!(subject, Subject::ServiceAccount { namespace: None, .. }) {
                 faults.item("subjects", index, |faults| faults.add("namespace", Problem::NoNamespace));
             }
         }
-        faults.none_or(Self { name, role, subjects })
+        faults.none_or(Self { namespace, name, role, subjects })
     }
 }
 

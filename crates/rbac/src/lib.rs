@@ -6,14 +6,14 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Vec<rbac::Fault>> {
-//! use rbac::{Aggregation, ClusterRole, ClusterRoleBinding, Object, PolicyRule, RoleRef, Subject, World};
+//! use rbac::{Aggregation, ClusterRole, Object, PolicyRule, RoleBinding, RoleRef, Subject, World};
 //! use request::{Attributes, User};
 //!
 //! let rule = PolicyRule { verbs: vec!["get".into()], non_resource_urls: vec!["/metrics".into()], ..PolicyRule::default() };
 //! let role = ClusterRole::new("reader".into(), Default::default(), vec![rule], None)?;
 //! let prometheus = Subject::new("", "ServiceAccount", "monitoring", "prometheus".into())?;
-//! let binding = ClusterRoleBinding::new("prometheus".into(), RoleRef::ClusterRole("reader".into()), vec![prometheus])?;
-//! let world = World::new([Object::ClusterRole(role), Object::ClusterRoleBinding(binding)], Aggregation::Resolved);
+//! let binding = RoleBinding::new(None, "prometheus".into(), RoleRef::ClusterRole("reader".into()), vec![prometheus])?;
+//! let world = World::new([Object::ClusterRole(role), Object::RoleBinding(binding)], Aggregation::Resolved);
 //!
 //! let user = User { name: "system:serviceaccount:monitoring:prometheus".into(), ..User::default() };
 //! let scrape = Attributes::NonResource { verb: "get".into(), path: "/metrics".into() };
@@ -41,7 +41,7 @@ mod world;
 pub use check::{Fault, Problem, Step};
 pub use decision::{Allowed, Decision};
 pub use labels::{LabelSelector, Operator, Requirement};
-pub use model::{AggregationRule, ClusterRole, ClusterRoleBinding, Object, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text};
+pub use model::{AggregationRule, ClusterRole, Object, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text};
 pub use near::{Near, Shortfall};
 pub use syntax::{is_dns_label, is_dns_subdomain};
 pub use world::{Aggregation, Binding, World};

@@ -7,12 +7,13 @@ pub type Text = Arc<str>;
 
 /// An object of `rbac.authorization.k8s.io/v1`, as far as decisions depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is its kind")]
 pub enum Object {
+    /// A Role.
     Role(Role),
+    /// A ClusterRole.
     ClusterRole(ClusterRole),
+    /// A RoleBinding or ClusterRoleBinding.
     RoleBinding(RoleBinding),
-    ClusterRoleBinding(ClusterRoleBinding),
 }
 
 /// Rules for one namespace.
@@ -46,23 +47,12 @@ pub struct AggregationRule {
     pub selectors: Vec<LabelSelector>,
 }
 
-/// Gives a role to subjects, within one namespace.
+/// Gives a role to subjects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleBinding {
-    /// Where the role counts.
-    pub namespace: Text,
-    /// Unique among the namespace's bindings.
-    pub name: Text,
-    /// What is given.
-    pub role: RoleRef,
-    /// To whom.
-    pub subjects: Vec<Subject>,
-}
-
-/// Gives a cluster role to subjects, everywhere and for what is in no namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterRoleBinding {
-    /// Unique among cluster role bindings.
+    /// Where the role counts; `None`, in a ClusterRoleBinding: everywhere and for what is in no namespace.
+    pub namespace: Option<Text>,
+    /// Unique among the namespace's bindings, or among cluster role bindings.
     pub name: Text,
     /// What is given.
     pub role: RoleRef,

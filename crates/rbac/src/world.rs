@@ -212,11 +212,7 @@ impl Builder {
                 self.cluster_roles.insert(pool.text(role.name), candidate);
             }
             Object::RoleBinding(binding) => {
-                let key = (Some(pool.text(binding.namespace)), pool.text(binding.name));
-                self.bindings.insert(key, (pool.role_ref(binding.role), pool.subjects(binding.subjects)));
-            }
-            Object::ClusterRoleBinding(binding) => {
-                let key = (None, pool.text(binding.name));
+                let key = (binding.namespace.map(|namespace| pool.text(namespace)), pool.text(binding.name));
                 self.bindings.insert(key, (pool.role_ref(binding.role), pool.subjects(binding.subjects)));
             }
         }

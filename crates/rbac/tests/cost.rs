@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rbac::{Aggregation, ClusterRole, ClusterRoleBinding, Object, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text, World};
+use rbac::{Aggregation, ClusterRole, Object, PolicyRule, Role, RoleBinding, RoleRef, Subject, Text, World};
 use request::{Attributes, ResourceAttributes, User};
 use testkit::policy::Random;
 
@@ -60,7 +60,7 @@ fn bindings_of_others_cost_nothing() {
         let subjects = vec![Subject::User("me".into())];
         [
             role(Text::from("mine"), "get"),
-            Object::ClusterRoleBinding(ClusterRoleBinding { name: "mine".into(), role: RoleRef::ClusterRole("mine".into()), subjects }),
+            Object::RoleBinding(RoleBinding { namespace: None, name: "mine".into(), role: RoleRef::ClusterRole("mine".into()), subjects }),
         ]
     };
     let few = World::new(mine(), Aggregation::AsStored);
@@ -106,11 +106,14 @@ fn objects(random: &mut Random) -> impl Iterator<Item = Object> {
         let subjects = (0..=random.below(3)).map(|_| subject(&mut random)).collect();
         let role_name: Text = format!("role-{role}").into();
         match (role % 2, index % 5) {
-            (0, 0) => Object::ClusterRoleBinding(ClusterRoleBinding { name, role: RoleRef::ClusterRole(role_name), subjects }),
-            (0, _) => {
-                Object::RoleBinding(RoleBinding { namespace: namespace(index), name, role: RoleRef::ClusterRole(role_name), subjects })
-            }
-            _ => Object::RoleBinding(RoleBinding { namespace: namespace(role), name, role: RoleRef::Role(role_name), subjects }),
+            (0, 0) => Object::RoleBinding(RoleBinding { namespace: None, name, role: RoleRef::ClusterRole(role_name), subjects }),
+            (0, _) => Object::RoleBinding(RoleBinding {
+                namespace: Some(namespace(index)),
+                name,
+                role: RoleRef::ClusterRole(role_name),
+                subjects,
+            }),
+            _ => Object::RoleBinding(RoleBinding { namespace: Some(namespace(role)), name, role: RoleRef::Role(role_name), subjects }),
         }
     })
 }

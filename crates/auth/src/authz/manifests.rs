@@ -9,8 +9,8 @@ use std::{
 };
 
 use rbac::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, Fault, LabelSelector, Object, Operator, PolicyRule, Requirement, Role, RoleBinding,
-    RoleRef, Step, Subject, Text,
+    AggregationRule, ClusterRole, Fault, LabelSelector, Object, Operator, PolicyRule, Requirement, Role, RoleBinding, RoleRef, Step,
+    Subject, Text,
 };
 use settings::{
     Contents, ParseError,
@@ -63,12 +63,12 @@ impl Manifests {
         let read = match kind {
             "Role" => role(object)?,
             "ClusterRole" => cluster_role(object)?,
-            "RoleBinding" => role_binding(object)?,
-            _ => cluster_role_binding(object)?,
+            _ => binding(object, kind == "RoleBinding")?,
         };
         let (namespace, name) = match &read {
-            Object::Role(Role { namespace, name, .. }) | Object::RoleBinding(RoleBinding { namespace, name, .. }) => (&**namespace, name),
-            Object::ClusterRole(ClusterRole { name, .. }) | Object::ClusterRoleBinding(ClusterRoleBinding { name, .. }) => ("", name),
+            Object::Role(Role { namespace, name, .. }) => (&**namespace, name),
+            Object::ClusterRole(ClusterRole { name, .. }) => ("", name),
+            Object::RoleBinding(RoleBinding { namespace, name, .. }) => (namespace.as_deref().unwrap_or_default(), name),
         };
         if !self.seen.insert((kind, namespace.to_owned(), name.to_string())) {
             return Err(object.key_error(&format!("is the {kind} {name} for the second time: each name may be there once")));
@@ -93,18 +93,11 @@ fn cluster_role(object: &Field<'_>) -> Result<Object, ParseError> {
     made.map(Object::ClusterRole).map_err(|faults| at(object, &faults))
 }
 
-fn role_binding(object: &Field<'_>) -> Result<Object, ParseError> {
+fn binding(object: &Field<'_>, in_namespace: bool) -> Result<Object, ParseError> {
     let fields = known(object, &["apiVersion", "kind", "metadata", "roleRef", "subjects"])?;
     let Metadata { namespace, name, .. } = metadata(&fields)?;
-    let made = RoleBinding::new(namespace, name, role_ref(object, &fields)?, subjects(&fields)?);
+    let made = RoleBinding::new(in_namespace.then_some(namespace), name, role_ref(object, &fields)?, subjects(&fields)?);
     made.map(Object::RoleBinding).map_err(|faults| at(object, &faults))
-}
-
-fn cluster_role_binding(object: &Field<'_>) -> Result<Object, ParseError> {
-    let fields = known(object, &["apiVersion", "kind", "metadata", "roleRef", "subjects"])?;
-    let Metadata { name, .. } = metadata(&fields)?;
-    let made = ClusterRoleBinding::new(name, role_ref(object, &fields)?, subjects(&fields)?);
-    made.map(Object::ClusterRoleBinding).map_err(|faults| at(object, &faults))
 }
 
 struct Metadata {

@@ -54,7 +54,7 @@ fn a_rule_is_for_some_verbs_and_for_either_resources_or_paths() {
 fn objects_have_names_that_stand_in_paths_and_namespaces_that_are_dns_labels() {
     refused(Role::new("".into(), "".into(), vec![]), &["metadata.name: required", "metadata.namespace: required"]);
     refused(
-        RoleBinding::new("a.b".into(), "..".into(), RoleRef::Role("a".into()), vec![]),
+        RoleBinding::new(Some("a.b".into()), "..".into(), RoleRef::Role("a".into()), vec![]),
         &[
             "metadata.name: \"..\" is no name: it may not be . or .. nor contain / or %",
             "metadata.namespace: \"a.b\" is no name of a namespace: at most 63 lower case letters, digits and inner dashes",
@@ -107,7 +107,7 @@ fn a_binding_refers_to_a_role_by_one_of_two_kinds() {
         ],
     );
     refused(
-        ClusterRoleBinding::new("a".into(), RoleRef::Role("a".into()), vec![]),
+        RoleBinding::new(None, "a".into(), RoleRef::Role("a".into()), vec![]),
         &["roleRef.kind: \"Role\" is not supported: use ClusterRole"],
     );
 }
@@ -140,9 +140,9 @@ fn a_subject_is_one_of_three_kinds() {
 fn an_account_without_a_namespace_has_its_bindings() {
     let account = || vec![Subject::User("a".into()), Subject::ServiceAccount { namespace: None, name: "a".into() }];
     let role = || RoleRef::ClusterRole("a".into());
-    assert!(RoleBinding::new("ns".into(), "a".into(), role(), account()).is_ok());
+    assert!(RoleBinding::new(Some("ns".into()), "a".into(), role(), account()).is_ok());
     refused(
-        ClusterRoleBinding::new("a".into(), role(), account()),
+        RoleBinding::new(None, "a".into(), role(), account()),
         &["subjects[1].namespace: a ServiceAccount needs a namespace in a ClusterRoleBinding"],
     );
 }

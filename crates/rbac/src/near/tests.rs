@@ -1,7 +1,7 @@
 use request::ResourceAttributes;
 
 use super::*;
-use crate::{Aggregation, ClusterRole, ClusterRoleBinding, Object, RoleBinding, RoleRef, Subject, Text};
+use crate::{Aggregation, ClusterRole, Object, RoleBinding, RoleRef, Subject, Text};
 
 fn texts(items: &[&str]) -> Vec<Text> {
     items.iter().map(|&item| item.into()).collect()
@@ -28,12 +28,17 @@ fn path(verb: &str, path: &str) -> PolicyRule {
 
 fn bound(name: &str, role: &str, user: &str) -> Object {
     let subjects = vec![Subject::User(user.into())];
-    Object::ClusterRoleBinding(ClusterRoleBinding { name: name.into(), role: RoleRef::ClusterRole(role.into()), subjects })
+    Object::RoleBinding(RoleBinding { namespace: None, name: name.into(), role: RoleRef::ClusterRole(role.into()), subjects })
 }
 
 fn bound_within(namespace: &str, name: &str, role: &str, user: &str) -> Object {
     let subjects = vec![Subject::User(user.into())];
-    Object::RoleBinding(RoleBinding { namespace: namespace.into(), name: name.into(), role: RoleRef::ClusterRole(role.into()), subjects })
+    Object::RoleBinding(RoleBinding {
+        namespace: Some(namespace.into()),
+        name: name.into(),
+        role: RoleRef::ClusterRole(role.into()),
+        subjects,
+    })
 }
 
 /// What is nearest for alice, as `BINDING: SHORTFALLS`.

@@ -1,7 +1,7 @@
 use request::ResourceAttributes;
 
 use super::*;
-use crate::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use crate::{ClusterRole, Role, RoleBinding};
 
 fn texts(items: &[&str]) -> Vec<Text> {
     items.iter().map(|&item| item.into()).collect()
@@ -22,11 +22,11 @@ fn role(namespace: &str, name: &str) -> Object {
 }
 
 fn everywhere(name: &str, role: &str, subjects: Vec<Subject>) -> Object {
-    Object::ClusterRoleBinding(ClusterRoleBinding { name: name.into(), role: RoleRef::ClusterRole(role.into()), subjects })
+    Object::RoleBinding(RoleBinding { namespace: None, name: name.into(), role: RoleRef::ClusterRole(role.into()), subjects })
 }
 
 fn within(namespace: &str, name: &str, role: RoleRef, subjects: Vec<Subject>) -> Object {
-    Object::RoleBinding(RoleBinding { namespace: namespace.into(), name: name.into(), role, subjects })
+    Object::RoleBinding(RoleBinding { namespace: Some(namespace.into()), name: name.into(), role, subjects })
 }
 
 fn account(namespace: Option<&str>, name: &str) -> Subject {

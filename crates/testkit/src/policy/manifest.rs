@@ -1,8 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use rbac::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, Fault, LabelSelector, Object, PolicyRule, Requirement, Role, RoleBinding, RoleRef,
-    Subject, Text,
+    AggregationRule, ClusterRole, Fault, LabelSelector, Object, PolicyRule, Requirement, Role, RoleBinding, RoleRef, Subject, Text,
 };
 use serde_json::Value;
 
@@ -20,8 +19,8 @@ pub fn object(manifest: &Value) -> Result<Object, Vec<Fault>> {
             let aggregation = manifest.get("aggregationRule").map(aggregation);
             ClusterRole::new(name, labels(&metadata["labels"]), rules(), aggregation).map(Object::ClusterRole)
         }
-        "RoleBinding" => RoleBinding::new(namespace, name, role_ref(manifest)?, subjects(manifest)?).map(Object::RoleBinding),
-        "ClusterRoleBinding" => ClusterRoleBinding::new(name, role_ref(manifest)?, subjects(manifest)?).map(Object::ClusterRoleBinding),
+        "RoleBinding" => RoleBinding::new(Some(namespace), name, role_ref(manifest)?, subjects(manifest)?).map(Object::RoleBinding),
+        "ClusterRoleBinding" => RoleBinding::new(None, name, role_ref(manifest)?, subjects(manifest)?).map(Object::RoleBinding),
         other => panic!("{other} is no kind of RBAC"),
     }
 }
