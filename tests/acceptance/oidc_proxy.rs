@@ -4,6 +4,7 @@ mod errors;
 mod extras;
 mod identity;
 mod impersonation;
+mod logs;
 mod passthrough;
 mod start;
 mod streams;

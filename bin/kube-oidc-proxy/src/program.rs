@@ -32,7 +32,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
         observe::Format::default()
     });
     let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
-    let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
+    let _log = observe::init(LogSettings { verbosity, format, access: true }, Arc::clone(&metrics))
         .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
     let (sources, settings, Findings { warnings, errors: found }) = settings::check(&options);
     errors.extend(found);
@@ -154,7 +154,7 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     let upstream = Upstream::new(address(&files.route), speech, managed);
     let ready = gate.clone();
     let road = Road { gate, upstream, livez: None, errors: ErrorForm::Status, metrics: Arc::clone(metrics) };
-    Ok((Arc::new(road), Arc::new(Probes::new(drain.clone(), move || ready.ready()))))
+    Ok((Arc::new(road), Arc::new(Probes::new(Arc::clone(metrics), drain.clone(), move || ready.ready()))))
 }
 
 fn address(route: &Route) -> Address {

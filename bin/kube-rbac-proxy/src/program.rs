@@ -31,7 +31,7 @@ pub(crate) fn run(line: CommandLine<Options>) -> Result<ExitCode, Vec<String>> {
         observe::Format::default()
     });
     let verbosity = u32::try_from(options.verbosity).unwrap_or_default();
-    let _log = observe::init(LogSettings { verbosity, format }, Arc::clone(&metrics))
+    let _log = observe::init(LogSettings { verbosity, format, access: false }, Arc::clone(&metrics))
         .map_err(|why| vec![format!("the log cannot be started: {why}")])?;
     let (sources, settings, Findings { warnings, errors: found }) = settings::check(&options);
     errors.extend(found);

@@ -49,7 +49,11 @@ fn json(event: &Event<'_>, now: Timestamp) -> String {
     ];
     let fields = Fields::of(event).map(|(name, value)| (if name == "message" { "msg" } else { name }, value));
     let all = about.map(|(name, text)| (name, Value::from(text))).into_iter().chain(fields);
-    let text = Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect()).to_string();
+    json_line(&Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect()))
+}
+
+pub(crate) fn json_line(value: &Value) -> String {
+    let text = value.to_string();
     let mut line = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         match character {

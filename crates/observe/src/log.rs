@@ -7,7 +7,10 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
 };
 
-use crate::{Metrics, line, sink::Sink};
+use crate::{
+    Metrics, access, line,
+    sink::{Message, Sink},
+};
 
 /// The rooms whose lines are shown at any verbosity. Libraries get their warnings shown and nothing more: what they
 /// log beyond that can hold headers and bodies.
@@ -30,6 +33,8 @@ pub struct LogSettings {
     pub verbosity: u32,
     /// How lines look.
     pub format: Format,
+    /// Whether there is a line for each request.
+    pub access: bool,
 }
 
 /// Keeps the log open; its end waits a moment for the last lines.
@@ -51,6 +56,9 @@ pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard
     };
     let subscriber = tracing_subscriber::registry().with(Log { level, format: settings.format, sink: sink.clone() });
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    if settings.access {
+        access::open(sink.clone(), settings.format);
+    }
     panic::set_hook(Box::new(move |defect| {
         metrics.panicked();
         let place = defect.location().map(ToString::to_string).unwrap_or_default();
@@ -90,6 +98,6 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.sink.write(line::format(event, self.format, Timestamp::now()));
+        self.sink.send(Message::Line(line::format(event, self.format, Timestamp::now())));
     }
 }

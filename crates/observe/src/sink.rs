@@ -16,7 +16,7 @@ const WAITING_LINES: usize = 1024;
 /// How long the end of the program waits for the last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// The one way to standard error: a thread that a blocked reader stops, and nothing else.
+/// The one way to standard error and output: a thread that a blocked reader stops, and nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct Sink {
     messages: SyncSender<Message>,
@@ -24,8 +24,10 @@ pub(crate) struct Sink {
 }
 
 #[derive(Debug)]
-enum Message {
+pub(crate) enum Message {
     Line(String),
+    /// To standard output.
+    Access(String),
     Flush(SyncSender<()>),
 }
 
@@ -37,8 +39,8 @@ impl Sink {
     }
 
     /// Hands over a line that ends with `\n`. Never blocks.
-    pub(crate) fn write(&self, line: String) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.messages.try_send(Message::Line(line)) {
+    pub(crate) fn send(&self, message: Message) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.messages.try_send(message) {
             self.metrics.log_line_dropped();
         }
     }
@@ -53,11 +55,12 @@ impl Sink {
 }
 
 fn write_all(waiting: &Receiver<Message>) {
-    let mut stderr = std::io::stderr();
+    let (mut stderr, mut stdout) = (std::io::stderr(), std::io::stdout());
     while let Ok(message) = waiting.recv() {
         match message {
-            // A closed standard error ends the log and not the program.
+            // A closed standard error, or output, ends the log and not the program.
             Message::Line(line) => drop(stderr.write_all(line.as_bytes())),
+            Message::Access(line) => drop(stdout.write_all(line.as_bytes())),
             Message::Flush(done) => drop(done.send(())),
         }
     }

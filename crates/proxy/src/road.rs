@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use observe::Metrics;
+use observe::{Access, Metrics};
 use request::{Attributes, CanonicalRequest, Gate, Permit, Reason, Refusal, admit};
 
 use crate::{
@@ -31,9 +31,11 @@ pub struct Road<G> {
     pub metrics: Arc<Metrics>,
 }
 
+type Walked = Result<Response<Body>, Refusal>;
+
 impl<G: Gate> Road<G> {
     /// `sending` is how far the body is, once there is one that somebody may read.
-    async fn walk(&self, request: Request<Incoming>, client: &Client, sending: &mut Option<Progress>) -> Result<Response<Body>, Refusal> {
+    async fn walk(&self, request: Request<Incoming>, client: &Client, sending: &mut Option<Progress>, access: Option<&Access>) -> Walked {
         let (head, body) = request.into_parts();
         if head.headers.len() > MAX_FIELDS {
             return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
@@ -46,6 +48,9 @@ impl<G: Gate> Road<G> {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
         }
         let permit = admit(&gate, request, &client.peer, &mut body).await?;
+        if let (Some(access), user @ Some(_)) = (access, permit.user()) {
+            access.write(user);
+        }
         let (user, sent) = sent(&permit);
         let response = self.upstream.send(permit, client, body).await.map_err(|refusal| refusal.about(&user, sent))?;
         Ok(response.map(Body::upstream))
@@ -70,8 +75,9 @@ impl<G: Gate + 'static> Handler for Road<G> {
         let (is_http1, has_body, mut sending) = (request.version() <= Version::HTTP_11, !request.body().is_end_stream(), None);
         // Who asks whether to send a body is not asked for it here.
         let is_held = request.headers().contains_key(header::EXPECT);
+        let access = Access::of(client.peer.address.ip(), request.uri().path(), request.headers());
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
-        let walked = AssertUnwindSafe(self.walk(request, &client, &mut sending)).catch_unwind().await;
+        let walked = AssertUnwindSafe(self.walk(request, &client, &mut sending, access.as_ref())).catch_unwind().await;
         unanswered.0 = None;
         match walked.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a panic, whose place the line before has"))) {
             Ok(response) => {
@@ -79,6 +85,9 @@ impl<G: Gate + 'static> Handler for Road<G> {
                 response
             }
             Err(refusal) => {
+                if let Some(access) = access {
+                    access.write(None);
+                }
                 let mut response = answer::refuse(&refusal, client.peer.address, form);
                 let is_over = match sending {
                     Some(sending) if is_http1 && has_body && !is_held => sending.drain().await,

@@ -21,7 +21,7 @@ use testkit::{
 use super::{OWN, World};
 use crate::scene::assert_status;
 
-async fn probe(proxy: &Proxy, method: &str, target: &str) -> (u16, String) {
+pub(super) async fn probe(proxy: &Proxy, method: &str, target: &str) -> (u16, String) {
     let response = Client::connect_plain(proxy.endpoints()).await.send(&Request::new(method, target)).await;
     (response.status, response.text())
 }
@@ -46,7 +46,7 @@ async fn probes_tell_of_the_issuer_and_of_the_end() {
     proxy.line_with(&["The issuer's keys are in use"]).await;
     assert_eq!(probe(&proxy, "GET", "/ready").await, (200, "{}\n".to_owned()));
     assert_eq!(probe(&proxy, "GET", "/ready?full=1").await, (200, "{\n    \"secure serving\": \"OK\"\n}\n".to_owned()));
-    for (method, target, status) in [("POST", "/ready", 405), ("HEAD", "/live", 405), ("GET", "/", 404), ("GET", "/metrics", 404)] {
+    for (method, target, status) in [("POST", "/ready", 405), ("HEAD", "/live", 405), ("GET", "/", 404), ("POST", "/metrics", 405)] {
         assert_eq!(probe(&proxy, method, target).await.0, status, "{method} {target}");
     }
     world.issuer.fault(Some(Reply::new(503, &[], "")));

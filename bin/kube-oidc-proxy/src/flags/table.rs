@@ -81,7 +81,7 @@ pub(super) const PROXY: Flags = &[
     obeyed("allow-reserved-groups", List(|o| &mut o.allow_reserved_groups), "reserved_identities_are_refused_unless_named")
         .help("Groups that begin with system: and that the issuer may put its users into all the same, such as system:masters."),
     obeyed("readiness-probe-port", Int(|o| &mut o.readiness_probe_port), "probes_tell_of_the_issuer_and_of_the_end")
-        .help("The port for /ready and /live, over HTTP on every address."),
+        .help("The port for /ready, /live and /metrics, over HTTP on every address."),
     obeyed("shutdown-grace", Duration(|o| &mut o.shutdown_grace), "probes_tell_of_the_issuer_and_of_the_end")
         .help("How long requests, watches and tunnels may go on after SIGTERM."),
     obeyed("token-passthrough", Bool(|o| &mut o.token_passthrough), "tokens_of_the_api_server_pass_as_they_are")
@@ -211,7 +211,8 @@ pub(super) const CLIENT: Flags = &[
 pub(super) const MISC: Flags = &[
     obeyed("v", Int32(|o| &mut o.verbosity), "what_the_program_says_of_itself")
         .help("How much is logged: 0 starts, faults and tokens that are no good, 1 the flags too, 2 refusals too, 5 everything."),
-    obeyed("log-format", Text(|o| &mut o.log_format), "what_the_program_says_of_itself").help("How log lines look: text (klog's) or json."),
+    obeyed("log-format", Text(|o| &mut o.log_format), "what_the_program_says_of_itself")
+        .help("How log lines look: text (klog's, and Tremolo's for each request) or json."),
     obeyed("version", Field::Version(|o| &mut o.version), "what_the_program_says_of_itself").help("Print the version and exit."),
     obeyed("help", Bool(|o| &mut o.help), "what_the_program_says_of_itself").help("Print this and exit."),
     warned("vmodule", NoValue("moduleSpec", ""), "Without effect: -v holds for all files."),
