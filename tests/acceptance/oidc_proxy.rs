@@ -5,6 +5,7 @@ mod extras;
 mod identity;
 mod impersonation;
 mod logs;
+mod names;
 mod passthrough;
 mod start;
 mod streams;

@@ -9,8 +9,8 @@ use kube_api::{Api, Pem, Route};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
-    Drain, DrainTrigger, ErrorForm, Limits, Listener, ManagedHeaders, Places, Probes, Road, Server, ServerTls, Serving, Signals, listen_on,
-    server_config,
+    Drain, DrainTrigger, ErrorForm, Limits, Listener, ManagedHeaders, PairsByName, Places, Probes, Road, Server, ServerTls, Serving,
+    Signals, listen_on, server_config,
     upstream::{Address, Speech, Upstream, client_config},
 };
 
@@ -69,6 +69,7 @@ async fn start(sources: Sources, settings: Option<Settings>, mut errors: Vec<Str
 /// What was read from files.
 struct Files {
     serving: Arc<Watched<ServingPair>>,
+    named: Vec<(Vec<String>, Arc<Watched<ServingPair>>)>,
     oidc_roots: Option<Arc<Watched<UpstreamRoots>>>,
     route: Arc<Route>,
     /// Reviews tokens, and says whom clients may act as.
@@ -81,6 +82,11 @@ impl Files {
     /// Opens each file that a flag or the kubeconfig names; all that are of no use are named among `errors`.
     async fn open(sources: Sources, errors: &mut Vec<String>) -> Option<Self> {
         let serving = ServingPair::open_or_make(sources.pair, &[]).map_err(|why| errors.push(why.to_string()));
+        let mut named = Vec::new();
+        for (names, certificate, key) in sources.named {
+            let pair = ServingPair::open("--tls-sni-cert-key", certificate, key).map_err(|why| errors.push(why.to_string()));
+            named.extend(pair.map(|pair| (names, pair)));
+        }
         let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
         let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
         let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
@@ -91,12 +97,12 @@ impl Files {
             true => Some(Api::connect(sources.api).await.map(Arc::new).map_err(|why| errors.push(why.to_string())).ok()?),
             false => None,
         };
-        Some(Self { serving: serving.ok()?, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), reviewer, api_roots, api_pair })
+        Some(Self { serving: serving.ok()?, named, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), reviewer, api_roots, api_pair })
     }
 
     fn followed(&self) -> Vec<(std::time::Duration, Arc<dyn Reloadable>)> {
         let roots = followed(&self.oidc_roots).chain(followed(&self.api_roots));
-        let pairs = followed([&self.serving]).chain(followed(&self.api_pair));
+        let pairs = followed([&self.serving]).chain(followed(&self.api_pair)).chain(followed(self.named.iter().map(|(_, pair)| pair)));
         roots.chain(pairs).map(|entry| (INTERVAL, entry)).collect()
     }
 }
@@ -147,10 +153,12 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     let tls = tls.map_err(|why| format!("TLS cannot be prepared: {why}"))?;
     let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
     let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
+    let server_name = files.route.server_name.clone().map(TryInto::try_into).transpose();
+    let server_name = server_name.map_err(|why| format!("tls-server-name: {why}"))?;
     // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.
     const MANAGED: [HeaderName; 1] = [header::AUTHORIZATION];
     let managed = ManagedHeaders::new(&MANAGED, &["impersonate-", "x-remote-"]);
-    let speech = Speech { tls, via, forwarding: settings.forwarding.clone(), ..Speech::default() };
+    let speech = Speech { tls, via, server_name, forwarding: settings.forwarding.clone(), ..Speech::default() };
     let upstream = Upstream::new(address(&files.route), speech, managed);
     let ready = gate.clone();
     let road = Road { gate, upstream, livez: None, errors: ErrorForm::Status, metrics: Arc::clone(metrics) };
@@ -173,7 +181,8 @@ fn address(route: &Route) -> Address {
 async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Metrics>) -> Result<Serving, Vec<String>> {
     let tls = &settings.tls;
     let config = server_config(Arc::clone(&files.serving), tls.suites.clone(), &tls.versions, tls.groups.clone(), settings.http2.is_some());
-    let config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
+    let mut config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
+    Arc::make_mut(&mut config).cert_resolver = Arc::new(PairsByName { usual: Arc::clone(&files.serving), named: files.named.clone() });
     metrics.certificate_not_after("serving", files.serving.current().not_after);
     if let Some(warning) = files.serving.current().warning(now()) {
         tracing::warn!("--tls-cert-file: {warning}");

@@ -58,20 +58,25 @@ pub(crate) struct Sources {
     /// Certificate and key; without them a self-signed pair is made.
     pub(crate) pair: Option<(PathBuf, PathBuf)>,
     pub(crate) oidc_ca: Option<PathBuf>,
+    pub(crate) named: Vec<NamedPair>,
     pub(crate) api: ApiSettings,
     /// Whether the API server is asked: about tokens, or whom clients may act as.
     pub(crate) asks: bool,
 }
 
+/// One of `--tls-sni-cert-key`: its names in small letters, without some those of the certificate; certificate and key.
+pub(crate) type NamedPair = (Vec<String>, PathBuf, PathBuf);
+
 /// Checks everything that can be checked without opening a file. There are settings if nothing is wrong.
 pub(crate) fn check(options: &Options) -> (Sources, Option<Settings>, Findings) {
     let mut findings = Findings::default();
-    let sources = Sources {
-        pair: pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings),
-        oidc_ca: path(&options.oidc_ca_file),
-        api: api(options),
-        asks: options.token_passthrough || review(options).unwrap_or_default(),
-    };
+    let usual = pair(("--tls-cert-file", &options.tls_cert_file), ("--tls-private-key-file", &options.tls_private_key_file), &mut findings);
+    let named = options.tls_sni_cert_key.iter().map(|text| named_pair(text));
+    let named: Vec<_> = named.filter_map(|pair| pair.map_err(|why| findings.error(why)).ok()).collect();
+    // As in Go the first of them is for all others, where no other is.
+    let usual = usual.or_else(|| named.first().map(|(_, certificate, key)| (certificate.clone(), key.clone())));
+    let asks = options.token_passthrough || review(options).unwrap_or_default();
+    let sources = Sources { pair: usual, oidc_ca: path(&options.oidc_ca_file), named, api: api(options, &mut findings), asks };
     let settings = read(options, &mut findings);
     (sources, settings.filter(|_| findings.errors.is_empty()), findings)
 }
@@ -155,6 +160,18 @@ fn listen_address(flag: &str, ip: IpAddr, port: i64, findings: &mut Findings) ->
     text.parse().map_err(|why| findings.error(format!("--{flag}: {text}: {why}"))).ok()
 }
 
+fn named_pair(text: &str) -> Result<NamedPair, String> {
+    let (files, names) = text.split_once(':').map_or((text, None), |(files, names)| (files, Some(names)));
+    let names: Vec<_> = names.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
+    let files: Vec<_> = files.split(',').map(str::trim).collect();
+    match files[..] {
+        [certificate, key] if !certificate.is_empty() && !key.is_empty() && names.iter().all(|name| !name.is_empty()) => {
+            Ok((names, certificate.into(), key.into()))
+        }
+        _ => Err(format!("--tls-sni-cert-key: {} must be formatted as cert,key or cert,key:name,name", quote(text))),
+    }
+}
+
 /// As in Go, 0 leaves it to the server, which takes 100.
 fn http2(options: &Options, findings: &mut Findings) -> Option<Http2> {
     let streams = match u32::try_from(options.http2_max_streams_per_connection) {
@@ -213,8 +230,9 @@ fn algorithms(names: &[String], findings: &mut Findings) -> Vec<Algorithm> {
 }
 
 /// In the pod's cluster, unless one of client-go's twelve flags says where the API server is.
-fn api(options: &Options) -> ApiSettings {
-    let Options { server, certificate_authority, client_certificate, client_key, token, cluster, user, context, .. } = options.clone();
+fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
+    let Options { server, tls_server_name, certificate_authority, client_certificate, client_key, token, cluster, user, context, .. } =
+        options.clone();
     let switching = [
         &server,
         &certificate_authority,
@@ -229,7 +247,11 @@ fn api(options: &Options) -> ApiSettings {
         &options.request_timeout,
     ];
     let is_given = switching.iter().any(|text| !text.is_empty());
-    let overrides = Overrides { server, certificate_authority, client_certificate, client_key, token, cluster, user, context };
+    if !is_given && !tls_server_name.is_empty() {
+        findings.warn("--tls-server-name is without effect in the pod's cluster");
+    }
+    let overrides =
+        Overrides { server, tls_server_name, certificate_authority, client_certificate, client_key, token, cluster, user, context };
     let user_agent = format!("kube-oidc-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
     let kubeconfig = path(&options.kubeconfig);
     ApiSettings { kubeconfig, overrides: is_given.then_some(overrides), user_agent, qps: None, burst: None, strict_audiences: true }

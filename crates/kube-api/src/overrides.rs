@@ -5,6 +5,7 @@ use kube::config::{Context, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContex
 #[expect(missing_docs, reason = "each is the flag of its name")]
 pub struct Overrides {
     pub server: String,
+    pub tls_server_name: String,
     pub certificate_authority: String,
     pub client_certificate: String,
     pub client_key: String,
@@ -43,6 +44,9 @@ impl Overrides {
         };
         if let Some(server) = said(&self.server) {
             (cluster.server, cluster.tls_server_name) = (Some(server), None);
+        }
+        if let Some(name) = said(&self.tls_server_name) {
+            cluster.tls_server_name = Some(name);
         }
         if let Some(file) = said(&self.certificate_authority) {
             (cluster.certificate_authority, cluster.certificate_authority_data) = (Some(file), None);

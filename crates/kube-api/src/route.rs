@@ -15,6 +15,8 @@ use crate::{
 pub struct Route {
     /// The API server.
     pub url: Uri,
+    /// The name in its certificate; `None`: the URL's host.
+    pub server_name: Option<String>,
     /// The proxy between here and there.
     pub proxy: Option<Uri>,
     /// Who vouches for it; `None`: the system's authorities.
@@ -64,7 +66,6 @@ impl Route {
         let user = &config.auth_info;
         for (what, is_there) in [
             ("a cluster with insecure-skip-tls-verify", config.accept_invalid_certs),
-            ("a cluster with tls-server-name", config.tls_server_name.is_some()),
             ("a user with exec", user.exec.is_some()),
             ("a user with auth-provider", user.auth_provider.is_some()),
             ("a user with a password", user.username.is_some() || user.password.is_some()),
@@ -93,7 +94,7 @@ impl Route {
         if token.is_none() && identity.is_none() {
             return Err("its user has neither a token nor a certificate".to_owned());
         }
-        Ok(Self { url: config.cluster_url, proxy: config.proxy_url, authorities, identity, token })
+        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, authorities, identity, token })
     }
 }
 

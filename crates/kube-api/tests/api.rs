@@ -8,7 +8,7 @@ use request::{Attributes, User};
 use serde_json::json;
 use testkit::{
     api::{Api as Server, Credential, Fault, Kind, Verdict},
-    certs::{Authority, Pair},
+    certs::{Authority, Pair, Subject},
     upstream::Upstream,
     wait::{in_time, wait_until},
 };
@@ -290,6 +290,23 @@ async fn tls_is_verified_with_the_kubeconfigs_authority_and_shows_its_certificat
     let error = api.review_token("good", &[], Lane::Known, deadline).await.expect_err("no verdict");
     assert!(matches!(error, ApiError::Unreachable(_)), "{error:?}");
     assert_eq!(server.counts().0, 1);
+}
+
+#[tokio::test]
+async fn the_certificate_may_have_the_name_that_the_kubeconfig_says() {
+    let authority = Authority::new("ca");
+    let server = Server::start_tls(&authority.issue(&Subject::server(&["kubernetes.test"]))).await;
+    server.user("good", "alice", &["devs"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = server.kubeconfig(folder.path(), Some(authority.pem()), Credential::Token("own-secret"));
+    let text = fs::read_to_string(&kubeconfig).expect("a kubeconfig");
+    for (name, is_right) in [("kubernetes.test", true), ("localhost", false)] {
+        let named = format!("cluster: {{tls-server-name: {name}, server:");
+        fs::write(&kubeconfig, text.replace("cluster: {server:", &named)).expect("written");
+        let api = connect(&kubeconfig, ApiSettings::default()).await.expect("a good kubeconfig");
+        let verdict = api.review_token("good", &[], Lane::Known, Instant::now() + Duration::from_secs(10)).await;
+        assert_eq!(verdict.is_ok(), is_right, "{name}: {verdict:?}");
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub use road::Road;
 pub use server::{Client, Handler, Http2, Limits, Listener, Server};
 pub use serving::{Serving, listen_on};
 pub use signals::Signals;
-pub use tls::{ServerTls, server_config};
+pub use tls::{PairsByName, ServerTls, server_config};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What carries a connection.

@@ -64,6 +64,30 @@ impl ResolvesClientCert for TodaysPair {
     }
 }
 
+/// Shows clients the pair of the name that they ask for, as kube-apiserver does: a name before its wildcard, a pair with names of
+/// its own before one that has its certificate's, the first of several; the usual pair where there is none.
+#[derive(Debug)]
+pub struct PairsByName {
+    /// For all others.
+    pub usual: Arc<Watched<ServingPair>>,
+    /// Each with its names, in small letters; without some, its certificate's count.
+    pub named: Vec<(Vec<String>, Arc<Watched<ServingPair>>)>,
+}
+
+impl ResolvesServerCert for PairsByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
+        let wildcard = name.split_once('.').map_or("*".to_owned(), |(_, domain)| format!("*.{domain}"));
+        let find = |name: &String| {
+            let by_certificate =
+                |(names, pair): &&(Vec<String>, Arc<Watched<ServingPair>>)| names.is_empty() && pair.current().has_name(name);
+            self.named.iter().find(|(names, _)| names.contains(name)).or_else(|| self.named.iter().find(by_certificate))
+        };
+        let pair = find(&name).or_else(|| find(&wildcard)).map_or(&self.usual, |(_, pair)| pair);
+        Some(Arc::clone(&pair.current().certified))
+    }
+}
+
 /// Checks that a client has the key of the certificate it presents, and nothing else: whether the certificate means
 /// anything is decided at each request, against the CA of that moment. Go calls this RequestClientCert.
 #[derive(Debug)]

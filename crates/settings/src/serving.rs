@@ -11,6 +11,7 @@ use std::{
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::{crypto::aws_lc_rs::sign, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use webpki::EndEntityCert;
 use x509_parser::{certificate::X509Certificate, error::X509Error, prelude::FromDer};
 
 use crate::{Contents, LoadError, ParseError, Watched, pem};
@@ -104,6 +105,12 @@ impl ServingPair {
     /// The cryptographic library fails.
     pub fn self_signed(names: &[String]) -> Result<Self, SelfSignedError> {
         generate(names).map_err(SelfSignedError)
+    }
+
+    /// Whether its certificate has this DNS name, or wildcard, letter by letter.
+    pub fn has_name(&self, name: &str) -> bool {
+        let leaf = self.certified.cert.first().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
+        leaf.is_some_and(|leaf| leaf.valid_dns_names().any(|known| known.eq_ignore_ascii_case(name)))
     }
 
     /// Why clients will not accept it at this time, in Unix seconds; `None` while they will.

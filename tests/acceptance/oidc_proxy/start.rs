@@ -156,7 +156,11 @@ async fn a_kubeconfig_that_needs_what_is_not_built_is_refused() {
     let (url, ca) = (world.api.url(), world.path("ca.pem"));
     for (cluster, user, why) in [
         (format!("server: '{url}', insecure-skip-tls-verify: true"), "token: hush", "insecure-skip-tls-verify"),
-        (format!("server: '{url}', certificate-authority: {ca}, tls-server-name: a"), "token: hush", "tls-server-name"),
+        (
+            format!("server: '{url}', certificate-authority: {ca}"),
+            "exec: {apiVersion: client.authentication.k8s.io/v1, command: 'true', interactiveMode: Never}",
+            "a user with exec",
+        ),
         (format!("server: '{url}', certificate-authority: {ca}"), "username: a, password: hush", "a user with a password"),
         (format!("server: '{url}', certificate-authority: {ca}"), "token: hush, as: root", "a user who acts as another"),
     ] {

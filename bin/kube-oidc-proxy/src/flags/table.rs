@@ -21,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) tls_min_version: String,
     pub(crate) kubeconfig: String,
     pub(crate) server: String,
+    pub(crate) tls_server_name: String,
     pub(crate) certificate_authority: String,
     pub(crate) client_certificate: String,
     pub(crate) client_key: String,
@@ -38,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) oidc_signing_algs: Vec<String>,
     pub(crate) oidc_required_claim: Vec<String>,
     pub(crate) tls_cipher_suites: Vec<String>,
+    pub(crate) tls_sni_cert_key: Vec<String>,
     pub(crate) readiness_probe_port: i64,
     pub(crate) secure_port: i64,
     pub(crate) http2_max_streams_per_connection: i64,
@@ -138,7 +140,9 @@ pub(super) const SERVING: Flags = &[
         .help("How many requests a client may have open on a connection of HTTP/2; 0 means 100."),
     obeyed("disable-http2-serving", Bool(|o| &mut o.disable_http2_serving), "bind_address_and_versions_are_obeyed")
         .help("Serve HTTP/1.1 alone."),
-    refused("tls-sni-cert-key", NoValue("namedCertKey", "")),
+    obeyed("tls-sni-cert-key", Lines(|o| &mut o.tls_sni_cert_key), "pairs_are_served_by_the_name_that_a_client_asks_for").help(
+        "A pair for clients that ask for certain names: cert,key or cert,key:name,*.domain; followed. Without names its certificate's.",
+    ),
     warned("cert-dir", NoValue("string", "/var/run/kubernetes"), "Without effect, as in the Go program: give --tls-cert-file."),
     warned("permit-port-sharing", NoBool("false"), "Without effect: the port is this program's alone."),
     warned("permit-address-sharing", NoBool("false"), "Without effect: SO_REUSEADDR is always set."),
@@ -200,7 +204,8 @@ pub(super) const CLIENT: Flags = &[
     warned("namespace", Text(|o| &mut o.namespace), "Without effect, but that the pod's ServiceAccount is not used."),
     warned("request-timeout", Text(|o| &mut o.request_timeout), "Without effect, but that the pod's ServiceAccount is not used."),
     refused("insecure-skip-tls-verify", NoBool("false")),
-    refused("tls-server-name", NoValue("string", "")),
+    obeyed("tls-server-name", Text(|o| &mut o.tls_server_name), "the_api_server_may_have_another_name_than_its_url")
+        .help("The name in the API server's certificate, rather than its URL's host."),
     refused("as-uid", NoValue("string", "")),
     refused("as-user-extra", NoValue("strings", "")),
     warned("disable-compression", NoBool("false"), "Without effect: bodies are passed on as they are."),

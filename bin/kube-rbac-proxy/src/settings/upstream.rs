@@ -39,7 +39,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
     // As in Go, whose transport of HTTP/2 alone knows of no proxy.
     let http2_only = options.upstream_force_h2c;
     let via = if http2_only { None } else { via(&address, secure, findings) };
-    Some(UpstreamSettings { address, secure, speech: Speech { tls: None, http2_only, silence, via, forwarding, patience } })
+    Some(UpstreamSettings { address, secure, speech: Speech { http2_only, silence, via, forwarding, patience, ..Speech::default() } })
 }
 
 /// The proxy that the environment names for the upstream, as in Go.

@@ -46,6 +46,7 @@ pub(super) struct Connector {
     http2_only: bool,
     /// What is connected to in the upstream's place.
     via: Option<HttpProxy>,
+    server_name: Option<ServerName<'static>>,
 }
 
 /// A connection in the version that both ends agreed on.
@@ -82,7 +83,14 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(host: String, port: u16, tls: Option<ClientConfig>, http2_only: bool, via: Option<HttpProxy>) -> Self {
+    pub(super) fn new(
+        host: String,
+        port: u16,
+        tls: Option<ClientConfig>,
+        http2_only: bool,
+        via: Option<HttpProxy>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
         let offering = |config: &ClientConfig, protocols: &[&str]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -90,7 +98,7 @@ impl Connector {
         };
         let usual: &[&str] = if http2_only { &["h2"] } else { &["h2", "http/1.1"] };
         let tls = tls.map(|config| Tls { usual: offering(&config, usual), http1: offering(&config, &["http/1.1"]) });
-        Self { host, port, tls, http2_only, via }
+        Self { host, port, tls, http2_only, via, server_name }
     }
 
     pub(super) fn may_be_http2(&self) -> bool {
@@ -142,7 +150,8 @@ impl Connector {
 
     async fn secure(&self, stream: TcpStream, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, ConnectError> {
         let host = || self.host.clone();
-        let name = ServerName::try_from(host()).map_err(|source| ConnectError::Name { host: host(), source })?;
+        let name = self.server_name.clone().map_or_else(|| ServerName::try_from(host()), Ok);
+        let name = name.map_err(|source| ConnectError::Name { host: host(), source })?;
         match timeout(HANDSHAKE, TlsConnector::from(Arc::clone(tls)).connect(name, stream)).await {
             Ok(stream) => stream.map_err(|source| ConnectError::Tls { host: host(), source }),
             Err(_) => Err(ConnectError::Tls { host: host(), source: io::ErrorKind::TimedOut.into() }),

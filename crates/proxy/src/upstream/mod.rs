@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use hyper::body::Incoming;
 use request::{Permit, Reason, Refusal};
 use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 
 pub use body::{BodyError, UpstreamBody};
 use pool::{Connection, Pool};
@@ -79,6 +80,8 @@ pub struct Speech {
     pub forwarding: Forwarding,
     /// How long the head of each response is waited for, connecting and the request's body included.
     pub patience: Option<Duration>,
+    /// The name in the upstream's certificate; `None`: the address's host.
+    pub server_name: Option<ServerName<'static>>,
 }
 
 /// The upstream's URL, in parts.
@@ -99,10 +102,12 @@ pub struct Address {
 impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
-        let Speech { tls, http2_only, silence, via, forwarding, patience } = speech;
+        let Speech { tls, http2_only, silence, via, forwarding, patience, server_name } = speech;
         // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
         let told = via.clone().filter(|_| tls.is_none());
-        let pool = |tls| Pool::new(connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via.clone()));
+        let connector =
+            |tls| connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via.clone(), server_name.clone());
+        let pool = |tls| Pool::new(connector(tls));
         let bare = tls.as_ref().and_then(tls::without_certificate).map(|tls| pool(Some(tls)));
         let pool = pool(tls);
         Self { address, told, managed, silence, forwarding, patience, forms: Arc::new(Semaphore::new(FORMS_BYTES)), pool, bare }
