@@ -1,5 +1,6 @@
 //! kube-oidc-proxy, between an issuer and an API server that records what it is told.
 
+mod clusters;
 mod errors;
 mod extras;
 mod identity;

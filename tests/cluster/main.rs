@@ -20,6 +20,7 @@ mod kubelet;
 mod oidc;
 mod oidc_impersonation;
 mod oidc_proxy;
+mod oidc_role;
 mod oidc_world;
 mod outage;
 mod quickstart;

@@ -167,11 +167,16 @@ impl<'a> Scene<'a> {
 
     /// Waits until the API server itself says yes: it reads its roles a moment after it took them.
     pub(crate) async fn until_allowed(&self, spec: &Value) {
+        self.until_decided(spec, true).await;
+    }
+
+    /// The same of yes or no.
+    pub(crate) async fn until_decided(&self, spec: &Value, allowed: bool) {
         let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec });
-        wait_for(&format!("permission for {spec}"), async || {
+        wait_for(&format!("allowed: {allowed} of {spec}"), async || {
             let answer = self.admin().call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", Some(&review)).await;
             let answer = answer.map_err(|fault| fault.to_string())?;
-            if answer["status"]["allowed"] == true { Ok(()) } else { Err(answer["status"].to_string()) }
+            if answer["status"]["allowed"] == allowed { Ok(()) } else { Err(answer["status"].to_string()) }
         })
         .await;
     }
