@@ -1,11 +1,12 @@
 //! Requests that have several meanings, or none.
 
 use testkit::{
-    client::{Client, Request, Version},
+    client::{Request, Version},
+    upstream::Upstream,
     wait::in_time,
 };
 
-use crate::scene::{ALICE, BOTH, Scene, assert_status};
+use crate::scene::{ALICE, BOTH, Scene, assert_status, echo};
 
 /// Go decides about the decoded path, and forwards the other.
 #[tokio::test]
@@ -40,12 +41,18 @@ async fn a_path_with_more_than_one_meaning_is_refused() {
 /// Go answers `OPTIONS *` with 200 to anybody, takes `get` for a method of its own and a backslash for a letter.
 #[tokio::test]
 async fn a_head_that_no_parser_may_accept_is_refused() {
-    let scene = Scene::new().await;
+    no_parser_may_accept(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn no_parser_may_accept(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     // What the decision reads makes no difference.
     let config = scene.write("config.yaml", "authorization: {resourceAttributes: {resource: pods}}");
     let unread = scene.proxy(&["--insecure-listen-address=127.0.0.1:0", &format!("--config-file={config}")]).await;
     let proxy = scene.proxy(&["--insecure-listen-address=127.0.0.1:0"]).await;
-    let authorization = format!("Authorization: Bearer {ALICE}");
+    let alice = &scene.alice();
+    let authorization = format!("Authorization: Bearer {alice}");
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n{authorization}\r\n\r\n").into_bytes();
     let with = |fields: &str| format!("GET / HTTP/1.1\r\n{authorization}\r\n{fields}\r\n\r\n").into_bytes();
     let post = |fields: &str, body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{authorization}\r\n{fields}\r\n\r\n{body}").into_bytes();
@@ -111,11 +118,8 @@ async fn a_head_that_no_parser_may_accept_is_refused() {
     ];
     let mut accepted = Vec::new();
     for (what, bytes, expected) in cases {
-        for mut client in [
-            scene.connect(Version::H1, &proxy).await,
-            Client::connect_plain(proxy.insecure()).await,
-            scene.connect(Version::H1, &unread).await,
-        ] {
+        let clients = [scene.connect(Version::H1, &proxy).await, scene.connect(Version::H1, &unread).await];
+        for mut client in clients.into_iter().chain(scene.connect_plain(&proxy).await) {
             client.wire().send(&bytes).await.unwrap();
             let head = in_time(what, client.wire().read_head()).await;
             let status = head.ok().flatten().map(|head| head.word(1).to_owned()).unwrap_or_default();
@@ -157,12 +161,18 @@ async fn a_fragment_is_no_part_of_a_target() {
 /// A length beside a coding is how requests are smuggled.
 #[tokio::test]
 async fn what_stands_behind_an_ambiguous_end_is_no_request() {
-    let scene = Scene::new().await;
+    an_ambiguous_end(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn an_ambiguous_end(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-of-alice\r\n\r\n";
     for fields in ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"] {
         let mut client = scene.connect(Version::H1, &proxy).await;
-        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALICE}\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}");
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {alice}\r\n{fields}\r\n\r\n0\r\n\r\n{smuggled}");
         client.wire().send(request).await.unwrap();
         in_time("the end of the connection", client.wire().closed()).await;
     }
@@ -175,9 +185,15 @@ async fn what_stands_behind_an_ambiguous_end_is_no_request() {
 /// What was refused unread is still a body.
 #[tokio::test]
 async fn a_body_that_is_refused_is_no_request() {
-    let scene = Scene::new().await;
+    a_refused_body(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn a_refused_body(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
-    let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALICE}\r\n\r\n");
+    let alice = &scene.alice();
+    let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {alice}\r\n\r\n");
     let next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     // Behind a body that is small enough to be read on the way to nowhere there may be another request.
     for (times, answered) in [(1, 2), (10_000, 1)] {
@@ -220,12 +236,18 @@ async fn pipelined_requests_are_each_decided() {
 
 #[tokio::test]
 async fn hosts_that_contradict_in_http2_are_refused() {
-    let scene = Scene::new().await;
+    hosts_that_contradict(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn hosts_that_contradict(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     let mut client = scene.connect(Version::H2, &proxy).await;
-    let get = || Request::get("/").bearer(ALICE).host("a");
+    let get = || Request::get("/").bearer(alice).host("a");
     for request in
-        [get().header("host", "b"), get().header("host", "a").header("host", "a"), Request::get("/").bearer(ALICE).host("user@a")]
+        [get().header("host", "b"), get().header("host", "a").header("host", "a"), Request::get("/").bearer(alice).host("user@a")]
     {
         assert_status(&client.send(&request).await, 400);
     }
@@ -235,11 +257,17 @@ async fn hosts_that_contradict_in_http2_are_refused() {
 
 #[tokio::test]
 async fn a_broken_body_is_the_clients_fault_and_does_not_look_whole() {
-    let scene = Scene::new().await;
+    a_broken_body(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn a_broken_body(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     for body in ["x\r\n", "4\r\nab\r\n0\r\n\r\n", "ffffffffffffffff1\r\na", "-1\r\n\r\n"] {
         let mut client = scene.connect(Version::H1, &proxy).await;
-        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALICE}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {alice}\r\nTransfer-Encoding: chunked\r\n\r\n");
         client.wire().send(head + body).await.unwrap();
         let answer = in_time("an end", client.wire().read_to_end()).await;
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{body:?}: {}", String::from_utf8_lossy(&answer));

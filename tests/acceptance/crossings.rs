@@ -48,7 +48,8 @@ const FORGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
 
 async fn serve(mut session: Session) {
     while let Some(head) = session.read_head().await {
-        let (target, user) = (head.word(1).to_owned(), head.get("x-remote-user").unwrap_or("nobody").to_owned());
+        let (target, user) =
+            (head.word(1).to_owned(), head.get("x-remote-user").or(head.get("impersonate-user")).unwrap_or("nobody").to_owned());
         let wrong = target.strip_prefix("/wrong/").and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
         if wrong == "early" {
             // What was to be the body is taken for requests.
@@ -88,7 +89,7 @@ async fn serve(mut session: Session) {
 }
 
 /// The request that is answered wrongly.
-fn wrong(kind: &str, user: usize, turn: usize) -> Request {
+fn wrong(kind: &str, token: &str, turn: usize) -> Request {
     let target = format!("/wrong/{kind}/{turn}");
     let stolen = "GET /stolen HTTP/1.1\r\nHost: h\r\nX-Remote-User: thief\r\n\r\n";
     match kind {
@@ -97,7 +98,7 @@ fn wrong(kind: &str, user: usize, turn: usize) -> Request {
         "no-continue" => Request::post(&target, "body").header("Expect", "100-continue"),
         _ => Request::get(&target),
     }
-    .bearer(&token(user))
+    .bearer(token)
 }
 
 /// An answer to a user says nothing that is another's.
@@ -107,12 +108,12 @@ fn is_his(text: &str, user: usize, target: &str) -> bool {
 
 /// Sends requests by many users on one connection, each behind one that is answered wrongly, and counts those that are
 /// answered with something else.
-async fn ask(scene: &Scene, address: std::net::SocketAddr, shared: Option<Http2>, client: usize) -> Vec<String> {
+async fn ask(scene: &Scene, tokens: &[String], address: std::net::SocketAddr, shared: Option<Http2>, client: usize) -> Vec<String> {
     let (mut random, mut crossings, mut kept) = (Random::new(SEED + client as u64), Vec::new(), None);
     for turn in 0..EACH {
         if random.chance(30) {
             let (kind, user) = (*random.pick(&WRONGS), random.below(USERS));
-            let request = wrong(kind, user, turn);
+            let request = wrong(kind, &tokens[user], turn);
             let answer = match (&shared, kept.take()) {
                 (Some(shared), _) => shared.send(&request).await,
                 (None, connection) => {
@@ -135,7 +136,7 @@ async fn ask(scene: &Scene, address: std::net::SocketAddr, shared: Option<Http2>
             }
         }
         let (user, target) = (random.below(USERS), format!("/honest/{client}/{turn}"));
-        let request = Request::get(&target).bearer(&token(user));
+        let request = Request::get(&target).bearer(&tokens[user]);
         let answer = match &shared {
             Some(shared) => shared.send(&request).await,
             None => {
@@ -183,7 +184,14 @@ async fn a_byte_on_an_idle_connection_ends_it() {
 /// answer, or a body where there is none.
 #[tokio::test]
 async fn nobody_gets_the_answer_of_another_whatever_the_upstream_does() {
-    let scene = std::sync::Arc::new(Scene::around(Upstream::start_raw(serve).await).await);
+    nobody_gets_the_answer(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn nobody_gets_the_answer(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = std::sync::Arc::new(around(Upstream::start_raw(serve).await).await);
+    let tokens = (0..USERS).map(|user| scene.token_of(&format!("user-{user}"), &[]).unwrap_or_else(|| token(user)));
+    let tokens: std::sync::Arc<[String]> = tokens.collect();
     (0..USERS).for_each(|user| scene.api.user(&token(user), &format!("user-{user}"), &[]));
     scene.api.allow_all();
     // One question for each user: it is the upstream that is to be busy.
@@ -194,8 +202,8 @@ async fn nobody_gets_the_answer_of_another_whatever_the_upstream_does() {
     let mut clients = JoinSet::new();
     for client in 0..2 * CLIENTS {
         let shared = (client % 2 == 0).then(|| shared.http2().clone());
-        let scene = std::sync::Arc::clone(&scene);
-        clients.spawn(async move { ask(&scene, address, shared, client).await });
+        let (scene, tokens) = (std::sync::Arc::clone(&scene), std::sync::Arc::clone(&tokens));
+        clients.spawn(async move { ask(&scene, &tokens, address, shared, client).await });
     }
     let crossings = clients.join_all().await.concat();
     assert!(crossings.is_empty(), "{} of {}: {crossings:#?}", crossings.len(), 2 * CLIENTS * EACH);

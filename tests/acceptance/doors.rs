@@ -8,7 +8,7 @@ use testkit::{
     wait::in_time,
 };
 
-use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status};
+use crate::scene::{ALICE, BOTH, MALLORY, Scene, assert_status, echo};
 
 /// Health checks and scrapers are known by their addresses and ports, or not at all.
 #[tokio::test]
@@ -51,30 +51,36 @@ async fn nothing_that_a_request_says_opens_a_path() {
 /// Whoever names another server reaches none but this program's own upstream.
 #[tokio::test]
 async fn no_request_chooses_where_it_goes() {
-    let (scene, elsewhere) = (Scene::new().await, Upstream::start(|_| Reply::ok("elsewhere")).await);
+    no_request_chooses(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn no_request_chooses(around: impl AsyncFn(Upstream) -> Scene) {
+    let (scene, elsewhere) = (around(echo().await).await, Upstream::start(|_| Reply::ok("elsewhere")).await);
     let proxy = scene.proxy(&["--insecure-listen-address=127.0.0.1:0"]).await;
+    let alice = &scene.alice();
     let there = elsewhere.url().trim_start_matches("http://").to_owned();
     for version in BOTH {
         // A host is a name, and the upstream's business.
         let mut client = scene.connect(version, &proxy).await;
-        let response = client.send(&Request::get("/in").bearer(ALICE).host(&there)).await;
+        let response = client.send(&Request::get("/in").bearer(alice).host(&there)).await;
         assert_eq!((response.status, response.text().as_str()), (200, "/in"));
         assert_eq!(scene.upstream.last_request().header("host"), Some(there.as_str()));
         for (name, value) in [("X-Forwarded-Host", there.as_str()), ("X-Original-URL", "/other"), ("X-Rewrite-URL", "/other")] {
-            let response = client.send(&Request::get("/in").bearer(ALICE).header(name, value)).await;
+            let response = client.send(&Request::get("/in").bearer(alice).header(name, value)).await;
             assert_eq!((response.status, response.text().as_str()), (200, "/in"), "{name}");
         }
     }
-    let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {ALICE}\r\n\r\n");
+    let absolute = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {alice}\r\n\r\n");
     for (bytes, status) in [
         (absolute(&format!("http://{there}/in"), "proxy.test"), "400"),
         (absolute("http://proxy.test@other.test/in", "proxy.test"), "400"),
         (absolute(&format!("http://{there}/in"), &there), "200"),
         (absolute("https://proxy.test/in", "proxy.test"), "200"),
         (absolute("file:///etc/passwd", "proxy.test"), "400"),
-        (format!("CONNECT {there} HTTP/1.1\r\nHost: {there}\r\nAuthorization: Bearer {ALICE}\r\n\r\n"), "405"),
+        (format!("CONNECT {there} HTTP/1.1\r\nHost: {there}\r\nAuthorization: Bearer {alice}\r\n\r\n"), "405"),
     ] {
-        for mut client in [scene.connect(Version::H1, &proxy).await, Client::connect_plain(proxy.insecure()).await] {
+        for mut client in [scene.connect(Version::H1, &proxy).await].into_iter().chain(scene.connect_plain(&proxy).await) {
             client.wire().send(&bytes).await.unwrap();
             assert_eq!(in_time("the answer", client.wire().read_head()).await.unwrap().unwrap().word(1), status, "{bytes}");
             if status == "200" {
@@ -140,21 +146,30 @@ async fn forwarding_headers_change_no_decision_and_no_log() {
 /// What ends a line or a field for some reader ends the answer here; a page of this program has nothing of the request in it.
 #[tokio::test]
 async fn no_value_of_an_answer_becomes_a_second_answer() {
-    let scene = Scene::answering(|received| {
-        let value = match received.target() {
-            "/cr" => "a\rSet-Cookie: forged=1",
-            "/nul" => "a\0b",
-            "/lf" => "a\n Set-Cookie: forged=1",
-            _ => "a\r\n\tSet-Cookie: forged=1",
-        };
-        Reply::raw(format!("HTTP/1.1 200 OK\r\nX-A: {value}\r\nContent-Length: 0\r\n\r\n"))
-    })
+    no_second_answer(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn no_second_answer(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(
+        Upstream::start(|received| {
+            let value = match received.target() {
+                "/cr" => "a\rSet-Cookie: forged=1",
+                "/nul" => "a\0b",
+                "/lf" => "a\n Set-Cookie: forged=1",
+                _ => "a\r\n\tSet-Cookie: forged=1",
+            };
+            Reply::raw(format!("HTTP/1.1 200 OK\r\nX-A: {value}\r\nContent-Length: 0\r\n\r\n"))
+        })
+        .await,
+    )
     .await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     for version in BOTH {
         let mut client = scene.connect(version, &proxy).await;
         for path in ["/cr", "/nul", "/lf", "/folded"] {
-            let response = client.send(&Request::get(path).bearer(ALICE)).await;
+            let response = client.send(&Request::get(path).bearer(alice)).await;
             assert_eq!((response.status, response.text().as_str()), (502, ""), "{version:?} {path}");
             assert_eq!(response.header("set-cookie"), None);
         }
@@ -204,12 +219,21 @@ async fn an_upstream_whose_name_moves_is_followed() {
 /// Go lets the upstream switch, and decides about nothing that follows.
 #[tokio::test]
 async fn no_request_makes_the_upstream_switch_to_http2() {
-    let scene = Scene::answering(|received| match received.header("upgrade") {
-        Some(_) => Reply::raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").then_hang(),
-        None => Reply::ok("no switch"),
-    })
+    no_switch_to_http2(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn no_switch_to_http2(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(
+        Upstream::start(|received| match received.header("upgrade") {
+            Some(_) => Reply::raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").then_hang(),
+            None => Reply::ok("no switch"),
+        })
+        .await,
+    )
     .await;
     let proxy = scene.proxy(&["--insecure-listen-address=127.0.0.1:0"]).await;
+    let alice = &scene.alice();
     for (connection, upgrade) in [
         ("Upgrade, HTTP2-Settings", "h2c"),
         ("upgrade,http2-settings", "H2C"),
@@ -218,14 +242,14 @@ async fn no_request_makes_the_upstream_switch_to_http2() {
         ("HTTP2-Settings", "h2c"),
         ("h2c", "h2c"),
     ] {
-        for mut client in [scene.connect(Version::H1, &proxy).await, Client::connect_plain(proxy.insecure()).await] {
-            let asking = Request::get("/").bearer(ALICE).header("Connection", connection).header("Upgrade", upgrade);
+        for mut client in [scene.connect(Version::H1, &proxy).await].into_iter().chain(scene.connect_plain(&proxy).await) {
+            let asking = Request::get("/").bearer(alice).header("Connection", connection).header("Upgrade", upgrade);
             let response = client.send(&asking.header("HTTP2-Settings", "AAMAAABkAAQAAP__")).await;
             assert_eq!((response.status, response.text().as_str()), (200, "no switch"), "{connection} {upgrade}");
             let received = scene.upstream.last_request();
             assert_eq!(["upgrade", "http2-settings", "connection"].map(|name| received.header(name)), [None; 3]);
             // What follows on the connection is a request like any other.
-            assert_status(&client.send(&Request::get("/").bearer(MALLORY)).await, 403);
+            assert_status(&client.send(&Request::get("/").bearer(MALLORY)).await, scene.status_of_mallory());
         }
     }
 }

@@ -11,7 +11,7 @@ use testkit::{
     frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame},
     process::Proxy,
     tls::Tls,
-    upstream::Reply,
+    upstream::{Reply, Upstream},
     wait::{in_time, wait_until},
     wire::Wire,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Flood {
 }
 
 /// Every flood of HTTP/2 frames. limit-1, limit-2, limit-3.
-pub(crate) fn floods() -> Vec<Flood> {
+pub(crate) fn floods(alice: &str) -> Vec<Flood> {
     let streams = || (1..).step_by(2);
     let opened = |stream: u32, flags: u8, token: &str| frame(HEADERS, END_HEADERS | flags, stream, head("POST", "/", token));
     let repeated = |first: Vec<u8>, again: Vec<u8>| [first, again.repeat(MANY as usize)].concat();
@@ -47,16 +47,16 @@ pub(crate) fn floods() -> Vec<Flood> {
     let flood = |name, ends, bytes| Flood { name, settings: &[], bytes, ends };
     let reset = |stream| [opened(stream, END_STREAM, &format!("forged-{stream}")), frame(RST_STREAM, 0, stream, [0, 0, 0, 8])].concat();
     let made = |stream| [opened(stream, 0, &format!("forged-{stream}")), frame(WINDOW_UPDATE, 0, stream, [0; 4])].concat();
-    let begun = || frame(HEADERS, 0, 1, head("GET", "/", ALICE));
+    let begun = || frame(HEADERS, 0, 1, head("GET", "/", alice));
     // One long field, and many times its number in the table.
     let long = [&[0x40, 1, b'a', 0x7f][..], &[0x81, 0x1e], &vec![b'x'; 127 + 0x81 - 0x80 + (0x1e << 7)]].concat();
-    let bomb = [head("GET", "/", ALICE), long, vec![0xbe; 12_000]].concat();
+    let bomb = [head("GET", "/", alice), long, vec![0xbe; 12_000]].concat();
     vec![
         flood("rapid reset", true, each(&reset)),
         flood("made you reset", true, each(&made)),
         flood("CONTINUATION", true, repeated(begun(), frame(CONTINUATION, 0, 1, [0, 1, b'a', 1, b'b']))),
         flood("empty CONTINUATION", true, repeated(begun(), frame(CONTINUATION, 0, 1, ""))),
-        flood("empty DATA", true, repeated(opened(1, 0, ALICE), frame(DATA, 0, 1, ""))),
+        flood("empty DATA", true, repeated(opened(1, 0, alice), frame(DATA, 0, 1, ""))),
         flood("a head that grows in the table", true, frame(HEADERS, END_HEADERS | END_STREAM, 1, bomb)),
         flood("PING", false, repeated(vec![], frame(PING, 0, 0, [0; 8]))),
         flood("SETTINGS", false, repeated(vec![], frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 1]))),
@@ -68,7 +68,7 @@ pub(crate) fn floods() -> Vec<Flood> {
             settings: &[(4, 1)],
             bytes: streams()
                 .take(STREAMS)
-                .flat_map(|stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, head("GET", "/big", ALICE)))
+                .flat_map(|stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, head("GET", "/big", alice)))
                 .collect(),
             ends: false,
         },
@@ -88,11 +88,11 @@ impl Flood {
 /// Somebody who only wants to be served, on a connection that stays and on new ones; returns how often.
 pub(crate) async fn be_honest(scene: &Scene, proxy: &Proxy, over: &AtomicBool) -> usize {
     let mut kept = scene.connect(Version::H2, proxy).await;
-    let mut served = 0;
+    let (mut served, alice) = (0, &scene.alice());
     while !over.load(Ordering::Relaxed) {
         let begin = Instant::now();
-        assert_status(&in_time("an answer", kept.send(&Request::get("/honest").bearer(ALICE))).await, 200);
-        assert_status(&in_time("an answer", come_and_ask(scene, proxy)).await, 200);
+        assert_status(&in_time("an answer", kept.send(&Request::get("/honest").bearer(alice))).await, 200);
+        assert_status(&in_time("an answer", come_and_ask(scene, proxy, alice)).await, 200);
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         served += 2;
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -101,10 +101,10 @@ pub(crate) async fn be_honest(scene: &Scene, proxy: &Proxy, over: &AtomicBool) -
 }
 
 /// Whoever is new may lose his place before he has asked, where a crowd comes at once; then he comes again, as clients do.
-async fn come_and_ask(scene: &Scene, proxy: &Proxy) -> Response {
+async fn come_and_ask(scene: &Scene, proxy: &Proxy, alice: &str) -> Response {
     for _ in 0..3 {
         if let Ok(mut client) = Client::try_connect(Version::H1, proxy.secure(), &scene.authority.tls()).await
-            && let Ok(answer) = client.try_send(&Request::get("/honest").bearer(ALICE)).await
+            && let Ok(answer) = client.try_send(&Request::get("/honest").bearer(alice)).await
         {
             return answer;
         }
@@ -116,11 +116,16 @@ async fn come_and_ask(scene: &Scene, proxy: &Proxy) -> Response {
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "figures, for whoever asks for them with --nocapture")]
 async fn floods_of_frames_end_their_connection_or_cost_nothing() {
-    let scene = with_something_big().await;
+    floods_of_frames(&with_something_big(Scene::around).await, |figures| println!("{figures}")).await;
+}
+
+/// The same of either program.
+pub(crate) async fn floods_of_frames(scene: &Scene, tell: impl Fn(String)) {
     let lasting = Duration::from_millis(std::env::var("FLOOD_SECONDS").map_or(300, |seconds| seconds.parse::<u64>().unwrap() * 1000));
     let proxy = scene.proxy(&["--write-timeout=1s"]).await;
-    assert_status(&scene.get(&proxy, "/big", ALICE).await, 200);
-    for flood in floods() {
+    let alice = &scene.alice();
+    assert_status(&scene.get(&proxy, "/big", alice).await, 200);
+    for flood in floods(alice) {
         let (before, _) = proxy.resident_kib();
         let tokens = scene.api.counts().0;
         let over = AtomicBool::new(false);
@@ -132,11 +137,11 @@ async fn floods_of_frames_end_their_connection_or_cost_nothing() {
             over.store(true, Ordering::Relaxed);
             ends
         };
-        let (ends, served) = tokio::join!(pouring, be_honest(&scene, &proxy, &over));
+        let (ends, served) = tokio::join!(pouring, be_honest(scene, &proxy, &over));
         let (after, _) = proxy.resident_kib();
         let asked = scene.api.counts().0 - tokens;
         let (times, grown) = (ends.len(), after.saturating_sub(before));
-        println!("{} {times} times: +{grown} KiB, {asked} reviews, {served} honest answers", flood.name);
+        tell(format!("{} {times} times: +{grown} KiB, {asked} reviews, {served} honest answers", flood.name));
         assert!(ends.iter().all(|ended| *ended || !flood.ends), "{} went on", flood.name);
         assert!(after < before + MOST_KIB, "{}: {before} KiB became {after}", flood.name);
         assert!(asked <= STREAMS * times, "{}: {asked} reviews", flood.name);
@@ -209,7 +214,7 @@ async fn nothing_that_comes_to_a_listener_ends_it() {
 }
 
 /// A scene whose upstream has a mebibyte at `/big`.
-pub(crate) async fn with_something_big() -> Scene {
+pub(crate) async fn with_something_big(around: impl AsyncFn(Upstream) -> Scene) -> Scene {
     let big = Reply::ok("x".repeat(1 << 20));
-    Scene::answering(move |received| if received.target() == "/big" { big.clone() } else { Reply::ok("small") }).await
+    around(Upstream::start(move |received| if received.target() == "/big" { big.clone() } else { Reply::ok("small") }).await).await
 }

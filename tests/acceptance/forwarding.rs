@@ -208,29 +208,38 @@ async fn an_answer_that_breaks_off_breaks_off() {
 
 #[tokio::test]
 async fn what_an_upstream_adds_to_an_answer_reaches_nobody_else() {
-    let scene = Scene::answering(|received| {
-        let path = received.target().to_owned();
-        // In one piece with it: what comes after another has asked cannot be told from his answer.
-        let extra = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
-        match received.method() {
-            "HEAD" => Reply::head(200, &[("Content-Length", "4")]).with("body").with(extra),
-            _ if path.starts_with("/none") => Reply::head(204, &[]).with(extra),
-            _ if path.starts_with("/more") => Reply::new(200, &[], &path).with(extra),
-            _ => Reply::ok(&path),
-        }
-    })
+    nobody_elses_answer(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn nobody_elses_answer(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(
+        Upstream::start(|received| {
+            let path = received.target().to_owned();
+            // In one piece with it: what comes after another has asked cannot be told from his answer.
+            let extra = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+            match received.method() {
+                "HEAD" => Reply::head(200, &[("Content-Length", "4")]).with("body").with(extra),
+                _ if path.starts_with("/none") => Reply::head(204, &[]).with(extra),
+                _ if path.starts_with("/more") => Reply::new(200, &[], &path).with(extra),
+                _ => Reply::ok(&path),
+            }
+        })
+        .await,
+    )
     .await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     let client = scene.connect(Version::H2, &proxy).await;
     let mut streams = JoinSet::new();
     for stream in 0..16 {
-        let http2 = client.http2().clone();
+        let (http2, alice) = (client.http2().clone(), alice.clone());
         streams.spawn(async move {
             for turn in 0..20 {
                 let path = format!("/honest/{stream}/{turn}");
                 let (method, odd) = [("HEAD", "/head"), ("GET", "/none"), ("GET", "/more")][turn % 3];
-                let _ = http2.send(&Request::new(method, odd).bearer(ALICE)).await;
-                let honest = http2.send(&Request::get(&path).bearer(ALICE)).await.unwrap();
+                let _ = http2.send(&Request::new(method, odd).bearer(&alice)).await;
+                let honest = http2.send(&Request::get(&path).bearer(&alice)).await.unwrap();
                 assert_eq!((honest.status, honest.text()), (200, path));
             }
         });

@@ -3,11 +3,11 @@
 use serde_json::json;
 use testkit::{
     client::{Client, Request, Response, Version},
-    upstream::{Received, Reply},
+    upstream::{Received, Reply, Upstream},
     wire::Fields,
 };
 
-use crate::scene::{ALICE, BOB, BOTH, Scene, assert_status};
+use crate::scene::{ALICE, BOB, BOTH, Scene, assert_status, echo};
 
 /// Sends a request, which must pass, and returns what arrived upstream.
 async fn through(scene: &Scene, client: &mut Client, request: &Request) -> Received {
@@ -79,22 +79,38 @@ async fn no_client_says_who_it_is() {
 /// In Go `Connection: x-remote-user` takes the identity away again.
 #[tokio::test]
 async fn connection_takes_no_header_away_that_is_written_here() {
-    let scene = Scene::new().await;
+    connection_takes_nothing(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn connection_takes_nothing(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy(&["--auth-header-fields-enabled"]).await;
-    for value in ["X-REMOTE-USER", "close,x-remote-user", "x-remote-user\t", "\"x-remote-user\"", ",, x-remote-user ,", "x_remote_user"] {
+    let (alice, (user, groups)) = (&scene.alice(), scene.identity_headers());
+    let (upper, other) = (user.to_uppercase(), user.replace('-', "_"));
+    for value in [
+        upper,
+        format!("close,{user}"),
+        format!("{user}\t"),
+        format!("\"{user}\""),
+        format!(",, {user} ,"),
+        other,
+        "authorization".to_owned(),
+    ] {
         let mut client = scene.connect(Version::H1, &proxy).await;
-        let received = through(&scene, &mut client, &Request::get("/").bearer(ALICE).header("Connection", value)).await;
-        assert_eq!(received.header("x-remote-user"), Some("alice"), "{value:?}");
+        let received = through(&scene, &mut client, &Request::get("/").bearer(alice).header("Connection", &value)).await;
+        assert_eq!(received.head.all(user), ["alice"], "{value:?}");
+        assert_eq!(received.header("authorization"), scene.own_authorization(), "{value:?}");
     }
     let mut client = scene.connect(Version::H1, &proxy).await;
     let request = Request::get("/")
-        .bearer(ALICE)
-        .header("Connection", "keep-alive, x-remote-user, X-Mine")
-        .header("Connection", "x-remote-groups, x-forwarded-for, host")
+        .bearer(alice)
+        .header("Connection", &format!("keep-alive, {user}, X-Mine"))
+        .header("Connection", &format!("{groups}, x-forwarded-for, host"))
         .header("X-Mine", "for this connection");
     let received = through(&scene, &mut client, &request).await;
-    assert_eq!((received.header("x-remote-user"), received.header("x-mine")), (Some("alice"), None));
-    assert_eq!(received.header("x-remote-groups"), Some("devs|ops|system:authenticated"));
+    assert_eq!((received.head.all(user), received.header("x-mine")), (vec!["alice"], None));
+    assert_eq!(received.head.all(groups).join("|"), "devs|ops|system:authenticated");
     assert_eq!((received.header("host"), received.header("x-forwarded-for")), (Some("proxy.test"), Some("127.0.0.1")));
 }
 

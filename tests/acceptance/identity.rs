@@ -13,7 +13,7 @@ use testkit::{
 use crate::scene::{ALICE, BOTH, Scene, assert_status};
 
 /// Names that only this program may write, whatever it is told to write.
-const MANAGED: [&str; 13] = [
+pub(crate) const MANAGED: [&str; 13] = [
     "x-remote-user",
     "x-remote-groups",
     "impersonate-user",
@@ -29,10 +29,10 @@ const MANAGED: [&str; 13] = [
     "x-http-method_override",
 ];
 
-const FORGED: &str = "system:masters";
+pub(crate) const FORGED: &str = "system:masters";
 
 /// A name as some upstream reads it too. HTTP/2 knows lower case only.
-fn spellings(version: Version, name: &str) -> Vec<String> {
+pub(crate) fn spellings(version: Version, name: &str) -> Vec<String> {
     let lower = [name.to_owned(), name.replace('-', "_"), name.replacen('-', "_", 1)];
     let mut all = lower.to_vec();
     if version == Version::H1 {
@@ -43,14 +43,14 @@ fn spellings(version: Version, name: &str) -> Vec<String> {
 
 /// The ways of a header to the upstream: as it is, twice, named by `Connection`, in a trailer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Plain,
     Twice,
     Connection,
     Trailer,
 }
 
-fn forged(way: Way, names: &[String]) -> Request {
+pub(crate) fn forged(way: Way, names: &[String]) -> Request {
     let request = if way == Way::Plain { Request::get("/in") } else { Request::post("/in", "body") };
     let request = match way {
         Way::Connection => request.header("Connection", &format!("close, {}", names.join(", "))),

@@ -52,7 +52,7 @@ impl Drop for Cgroup {
 #[expect(clippy::print_stdout, reason = "figures, for whoever asks for them with --nocapture")]
 async fn all_attacks_together_fit_in_64_mib() {
     let cgroup = Cgroup::new();
-    let scene = with_something_big().await;
+    let scene = with_something_big(Scene::around).await;
     let [secure, insecure] = [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into());
     let mut flags = vec![
         format!("--secure-listen-address={secure}"),
@@ -93,7 +93,7 @@ async fn all_attacks_together_fit_in_64_mib() {
 }
 
 async fn attack(scene: &Scene, proxy: &Proxy) {
-    for flood in floods() {
+    for flood in floods(ALICE) {
         flood.pour(scene.authority.tls().alpn(&["h2"]).connect(proxy.secure()).await.unwrap()).await;
     }
     // Connections of every kind, more than there are places: some say nothing, some half of something.

@@ -15,12 +15,32 @@ use crate::{
 };
 
 /// What is wrong with it, the token, and the same token made honest, which shows that nothing else is wrong.
-type Row = (&'static str, String, String);
+pub(crate) type Row = (&'static str, String, String);
 
-#[tokio::test]
-async fn hostile_tokens_are_refused() {
-    let world = World::new().await;
-    let (evil, mallory) = (Issuer::start(&world.authority.server()).await, SigningKey::new("ES256"));
+/// Makes good tokens of an issuer that has one key, `k`, which signs in ES256.
+pub(crate) trait Maker {
+    fn key(&self) -> &SigningKey;
+
+    fn claims(&self, changes: Value) -> Value;
+
+    fn token(&self, changes: Value) -> String {
+        self.key().token("k", &self.claims(changes))
+    }
+}
+
+impl Maker for World {
+    fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    fn claims(&self, changes: Value) -> Value {
+        self.claims(changes)
+    }
+}
+
+/// Each row, for an issuer whose tokens are believed in RS256 too, and gets keys for that. Nobody is to ask `evil`.
+pub(crate) fn rows(world: &impl Maker, issuer: &Issuer, evil: &Issuer) -> Vec<Row> {
+    let mallory = SigningKey::new("ES256");
     evil.keys(&[mallory.jwk("k")]);
     let (rsa, limited, sealing) = (SigningKey::new("RS256"), SigningKey::new("RS256"), SigningKey::new("ES256"));
     let with = |mut jwk: Value, name: &str, value: &str| {
@@ -28,19 +48,26 @@ async fn hostile_tokens_are_refused() {
         jwk
     };
     let limited_jwk = with(limited.jwk("limited"), "alg", "PS256");
-    world.issuer.keys(&[world.key.jwk("k"), rsa.jwk("r"), limited_jwk, with(sealing.jwk("sealing"), "use", "enc")]);
-    let proxy = world.ready(&["--oidc-sign-alg=RS256"]).await;
-
+    issuer.keys(&[world.key().jwk("k"), rsa.jwk("r"), limited_jwk, with(sealing.jwk("sealing"), "use", "enc")]);
     let rows = [
-        in_its_algorithm(&world, &rsa, &limited),
-        in_its_key(&world, &mallory, &rsa, &sealing, &evil.url()),
-        in_its_header(&world),
-        in_its_claims(&world),
-        in_its_form(&world),
+        in_its_algorithm(world, &rsa, &limited),
+        in_its_key(world, &mallory, &rsa, &sealing, &evil.url()),
+        in_its_header(world),
+        in_its_claims(world),
+        in_its_form(world),
     ]
     .concat();
     let names: HashSet<&str> = rows.iter().map(|(what, ..)| *what).collect();
     assert!(names.len() == rows.len() && rows.len() >= 80, "{} rows", rows.len());
+    rows
+}
+
+#[tokio::test]
+async fn hostile_tokens_are_refused() {
+    let world = World::new().await;
+    let evil = Issuer::start(&world.authority.server()).await;
+    let rows = rows(&world, &world.issuer, &evil);
+    let proxy = world.ready(&["--oidc-sign-alg=RS256"]).await;
     for version in BOTH {
         let mut client = world.scene.connect(version, &proxy).await;
         for (what, hostile, honest) in &rows {
@@ -59,13 +86,13 @@ async fn hostile_tokens_are_refused() {
     proxy.assert_silent_about(&long.collect::<Vec<_>>());
 }
 
-fn in_its_algorithm(world: &World, rsa: &SigningKey, limited: &SigningKey) -> Vec<Row> {
+fn in_its_algorithm(world: &impl Maker, rsa: &SigningKey, limited: &SigningKey) -> Vec<Row> {
     let claims = world.claims(json!({})).to_string();
-    let good = world.key.sign(r#"{"alg":"ES256","kid":"k"}"#, &claims);
+    let good = world.key().sign(r#"{"alg":"ES256","kid":"k"}"#, &claims);
     let signature = good.rsplit_once('.').unwrap().1;
     let said = |header: &str, signature: &str| format!("{}.{}.{signature}", encode(header), encode(&claims));
     let hs256 = |secret: &[u8]| with_secret(secret, r#"{"alg":"HS256","kid":"k"}"#, &claims);
-    let jwks = json!({"keys": [world.key.jwk("k")]}).to_string();
+    let jwks = json!({"keys": [world.key().jwk("k")]}).to_string();
     // In PSS, said to be in PKCS#1.
     let by_rsa = rsa.sign(r#"{"alg":"RS256","kid":"r"}"#, &claims);
     let ps256 = said(r#"{"alg":"PS256","kid":"r"}"#, by_rsa.rsplit_once('.').unwrap().1);
@@ -76,25 +103,25 @@ fn in_its_algorithm(world: &World, rsa: &SigningKey, limited: &SigningKey) -> Ve
         ("alg none with a signature", said(r#"{"alg":"none","kid":"k"}"#, signature), good.clone()),
         ("alg nOnE", said(r#"{"alg":"nOnE","kid":"k"}"#, ""), good.clone()),
         ("no alg", said(r#"{"kid":"k"}"#, signature), good.clone()),
-        ("alg null", world.key.sign(r#"{"alg":null,"kid":"k"}"#, &claims), good.clone()),
-        ("alg is a list", world.key.sign(r#"{"alg":["ES256"],"kid":"k"}"#, &claims), good.clone()),
-        ("alg in small letters", world.key.sign(r#"{"alg":"es256","kid":"k"}"#, &claims), good.clone()),
-        ("HS256 with the public key", hs256(&world.key.public_bytes()), good.clone()),
+        ("alg null", world.key().sign(r#"{"alg":null,"kid":"k"}"#, &claims), good.clone()),
+        ("alg is a list", world.key().sign(r#"{"alg":["ES256"],"kid":"k"}"#, &claims), good.clone()),
+        ("alg in small letters", world.key().sign(r#"{"alg":"es256","kid":"k"}"#, &claims), good.clone()),
+        ("HS256 with the public key", hs256(&world.key().public_bytes()), good.clone()),
         ("HS256 with the public RSA key", with_secret(&rsa.public_bytes(), r#"{"alg":"HS256","kid":"r"}"#, &claims), by_rsa.clone()),
-        ("HS256 with the key as JSON", hs256(world.key.jwk("k").to_string().as_bytes()), good.clone()),
+        ("HS256 with the key as JSON", hs256(world.key().jwk("k").to_string().as_bytes()), good.clone()),
         ("HS256 with the document of keys", hs256(jwks.as_bytes()), good.clone()),
         ("HS256 with the client ID", hs256(b"client"), good.clone()),
         ("HS256 with nothing", hs256(b""), good.clone()),
         ("an algorithm that is not asked for", es384, good.clone()),
-        ("said to be RS256", world.key.sign(r#"{"alg":"RS256","kid":"k"}"#, &claims), good),
+        ("said to be RS256", world.key().sign(r#"{"alg":"RS256","kid":"k"}"#, &claims), good),
         ("said to be PS256", ps256, by_rsa.clone()),
         ("in an algorithm that the key is not for", of_the_limited, by_rsa),
     ]
 }
 
-fn in_its_key(world: &World, mallory: &SigningKey, rsa: &SigningKey, sealing: &SigningKey, evil: &str) -> Vec<Row> {
+fn in_its_key(world: &impl Maker, mallory: &SigningKey, rsa: &SigningKey, sealing: &SigningKey, evil: &str) -> Vec<Row> {
     let claims = world.claims(json!({})).to_string();
-    let good = |header: &Value| world.key.sign(&header.to_string(), &claims);
+    let good = |header: &Value| world.key().sign(&header.to_string(), &claims);
     let usual = good(&json!({"alg": "ES256", "kid": "k"}));
     // The header may say what it likes: the same with the issuer's signature is good.
     let brought = |what: &'static str, name: &str, value: Value| {
@@ -118,7 +145,7 @@ fn in_its_key(world: &World, mallory: &SigningKey, rsa: &SigningKey, sealing: &S
         ("a kid that is a number", good(&json!({"alg": "ES256", "kid": 0})), usual.clone()),
         ("a known key by another's kid", good(&json!({"alg": "ES256", "kid": "r"})), usual.clone()),
         ("an RSA key by another's kid", rsa.token("k", &world.claims(json!({}))), rsa.token("r", &world.claims(json!({})))),
-        ("another key without a kid", mallory.token("", &world.claims(json!({}))), world.key.token("", &world.claims(json!({})))),
+        ("another key without a kid", mallory.token("", &world.claims(json!({}))), world.key().token("", &world.claims(json!({})))),
         (
             "HS256 with the secret of a kid that is a path",
             with_secret(b"", r#"{"alg":"HS256","kid":"../../../../dev/null"}"#, &claims),
@@ -135,9 +162,9 @@ fn in_its_key(world: &World, mallory: &SigningKey, rsa: &SigningKey, sealing: &S
     ]
 }
 
-fn in_its_header(world: &World) -> Vec<Row> {
+fn in_its_header(world: &impl Maker) -> Vec<Row> {
     let claims = world.claims(json!({})).to_string();
-    let signed = |header: &str| world.key.sign(header, &claims);
+    let signed = |header: &str| world.key().sign(header, &claims);
     let good = signed(r#"{"alg":"ES256","kid":"k"}"#);
     vec![
         (
@@ -162,9 +189,9 @@ fn in_its_header(world: &World) -> Vec<Row> {
     ]
 }
 
-fn in_its_claims(world: &World) -> Vec<Row> {
+fn in_its_claims(world: &impl Maker) -> Vec<Row> {
     let claims = world.claims(json!({})).to_string();
-    let signed = |claims: &str| world.key.sign(r#"{"alg":"ES256","kid":"k"}"#, claims);
+    let signed = |claims: &str| world.key().sign(r#"{"alg":"ES256","kid":"k"}"#, claims);
     let before = |first: &str| signed(&claims.replacen('{', &format!("{{{first},"), 1));
     let parts: Vec<String> = signed(&claims).split('.').map(str::to_owned).collect();
     let replaced = |payload: String| format!("{}.{payload}.{}", parts[0], parts[2]);
@@ -186,7 +213,7 @@ fn in_its_claims(world: &World) -> Vec<Row> {
     ]
 }
 
-fn in_its_form(world: &World) -> Vec<Row> {
+fn in_its_form(world: &impl Maker) -> Vec<Row> {
     let good = world.token(json!({}));
     let parts: Vec<&str> = good.split('.').collect();
     let (header, payload, signature) = (parts[0], parts[1], parts[2]);

@@ -8,8 +8,10 @@ mod impersonation;
 mod logs;
 mod names;
 mod passthrough;
+mod scenarios;
 mod start;
 mod streams;
+mod threats;
 
 use std::{
     fs,
@@ -107,12 +109,16 @@ impl World {
     }
 
     fn token(&self, changes: Value) -> String {
+        self.key.token("k", &self.claims(changes))
+    }
+
+    fn claims(&self, changes: Value) -> Value {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({"iss": self.issuer.url(), "aud": "client", "exp": now + 300, "sub": "anna", "groups": ["devs"]});
         for (name, value) in changes.as_object().unwrap() {
             claims[name] = value.clone();
         }
-        self.key.token("k", &claims)
+        claims
     }
 
     async fn connect(&self, version: Version, proxy: &Proxy) -> Client {

@@ -5,12 +5,12 @@ use std::io;
 use testkit::{
     frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, block, frame as frame_of},
     process::Proxy,
-    upstream::Reply,
+    upstream::{Reply, Upstream},
     wait::{Latch, in_time},
     wire::Wire,
 };
 
-use crate::scene::{ALICE, Scene};
+use crate::scene::{ALICE, Scene, echo};
 
 /// Name and value.
 type Field<'a> = (&'a str, &'a [u8]);
@@ -94,9 +94,15 @@ fn huffman_digits(bits: u32) -> u16 {
 /// Go forwards `/ok?a=b HTTP/1.0` as it is, and takes two hosts.
 #[tokio::test]
 async fn what_is_no_request_in_http2_reaches_no_upstream() {
-    let scene = Scene::new().await;
+    no_request_in_http2(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn no_request_in_http2(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
-    let bearer = format!("Bearer {ALICE}");
+    let alice = &scene.alice();
+    let bearer = format!("Bearer {alice}");
     let usual: [Field<'_>; 5] =
         [(":method", b"GET"), (":scheme", b"https"), (":path", b"/ok"), (":authority", b"a"), ("authorization", bearer.as_bytes())];
     // With one field replaced, or one more.
@@ -158,7 +164,9 @@ async fn what_is_no_request_in_http2_reaches_no_upstream() {
         ("two tokens", also("authorization", b"Bearer token-of-bob")),
     ];
     let mut accepted = Vec::new();
-    for (what, fields) in cases {
+    // What is odd in a path is the API server's business.
+    let passes = |what: &str| scene.is_oidc() && ["a backslash in the path", "UTF-8 in the path", "an encoded dot segment"].contains(&what);
+    for (what, fields) in cases.into_iter().filter(|(what, _)| !passes(what)) {
         let mut wire = connect(&scene, &proxy).await;
         wire.send(frame(HEADERS, END_STREAM | END_HEADERS, &block(&fields))).await.unwrap();
         match in_time(what, end_of_stream(&mut wire)).await {
@@ -213,9 +221,15 @@ async fn until(wire: &mut Wire, kind: u8) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_body_that_is_not_what_its_length_says_does_not_look_whole() {
-    let scene = Scene::new().await;
+    a_wrong_length(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn a_wrong_length(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
-    let bearer = format!("Bearer {ALICE}");
+    let alice = &scene.alice();
+    let bearer = format!("Bearer {alice}");
     for body in ["too long", "not"] {
         let mut wire = connect(&scene, &proxy).await;
         let fields: [Field<'_>; 6] = [
@@ -237,9 +251,15 @@ async fn a_body_that_is_not_what_its_length_says_does_not_look_whole() {
 /// Streams that are opened and abandoned cost the client its connection, not the others theirs.
 #[tokio::test]
 async fn a_flood_of_abandoned_streams_ends_its_connection() {
-    let scene = Scene::new().await;
+    abandoned_streams(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn abandoned_streams(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
-    let bearer = format!("Bearer {ALICE}");
+    let alice = &scene.alice();
+    let bearer = format!("Bearer {alice}");
     let fields: [Field<'_>; 5] =
         [(":method", b"GET"), (":scheme", b"https"), (":path", b"/ok"), (":authority", b"a"), ("authorization", bearer.as_bytes())];
     let mut wire = connect(&scene, &proxy).await;
@@ -256,5 +276,5 @@ async fn a_flood_of_abandoned_streams_ends_its_connection() {
     let _ = wire.send(&flood).await;
     in_time("the end of the flood", wire.closed()).await;
     assert!(scene.upstream.count() < 5_000, "{}", scene.upstream.count());
-    crate::scene::assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    crate::scene::assert_status(&scene.get(&proxy, "/", alice).await, 200);
 }

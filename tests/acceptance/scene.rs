@@ -1,13 +1,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 use testkit::{
     api::{Api, Credential, Verdict},
     certs::Authority,
     client::{Client, Request, Response, Version},
+    issuer::Issuer,
+    jwt::SigningKey,
     process::{Exit, Proxy, free_port},
     upstream::{Received, Reply, Upstream},
 };
@@ -33,12 +37,19 @@ pub(crate) struct Scene {
     pub(crate) folder: TempDir,
     kubeconfig: PathBuf,
     serving: (PathBuf, PathBuf),
+    /// Of kube-oidc-proxy's users.
+    issuer: Option<(Issuer, SigningKey)>,
+}
+
+/// Answers with the target of the request.
+pub(crate) async fn echo() -> Upstream {
+    Upstream::start(|received| Reply::ok(received.target())).await
 }
 
 impl Scene {
     /// A scene whose upstream answers with the target of the request.
     pub(crate) async fn new() -> Self {
-        Self::answering(|received| Reply::ok(received.target())).await
+        Self::around(echo().await).await
     }
 
     /// A scene whose upstream answers like this.
@@ -56,7 +67,78 @@ impl Scene {
         let (authority, folder) = (Authority::new("serving"), tempfile::tempdir().unwrap());
         let kubeconfig = api.kubeconfig(folder.path(), None, Credential::Token("token-of-the-proxy"));
         let serving = authority.server().write(folder.path(), "serving");
-        Self { api, upstream, authority, folder, kubeconfig, serving }
+        Self { api, upstream, authority, folder, kubeconfig, serving, issuer: None }
+    }
+
+    /// A scene of kube-oidc-proxy, for which the upstream is the API server. Alice is a user of an issuer; nobody else is known.
+    pub(crate) async fn of_oidc(upstream: Upstream) -> Self {
+        let (mut scene, key) = (Self::around(upstream).await, SigningKey::new("ES256"));
+        let issuer = Issuer::start(&scene.authority.server()).await;
+        issuer.keys(&[key.jwk("k")]);
+        scene.write("issuer.pem", scene.authority.pem());
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": scene.upstream.url()}}],
+            "users": [{"name": "u", "user": {"token": "token-of-the-proxy"}}],
+        });
+        fs::write(&scene.kubeconfig, text.to_string()).unwrap();
+        scene.issuer = Some((issuer, key));
+        scene
+    }
+
+    pub(crate) fn is_oidc(&self) -> bool {
+        self.issuer.is_some()
+    }
+
+    /// Alice's token.
+    pub(crate) fn alice(&self) -> String {
+        self.token_of("alice", &["devs", "ops"]).unwrap_or_else(|| ALICE.to_owned())
+    }
+
+    /// A token of the issuer's, if there is one.
+    pub(crate) fn token_of(&self, name: &str, groups: &[&str]) -> Option<String> {
+        let (issuer, key) = self.issuer.as_ref()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        Some(key.token("k", &json!({"iss": issuer.url(), "aud": "client", "exp": now + 300, "sub": name, "groups": groups})))
+    }
+
+    /// In which headers the upstream is told of the user and of his groups, where it is.
+    pub(crate) fn identity_headers(&self) -> (&'static str, &'static str) {
+        if self.is_oidc() { ("impersonate-user", "impersonate-group") } else { ("x-remote-user", "x-remote-groups") }
+    }
+
+    /// The Authorization that the upstream gets.
+    pub(crate) fn own_authorization(&self) -> Option<&'static str> {
+        self.is_oidc().then_some("Bearer token-of-the-proxy")
+    }
+
+    /// What [`MALLORY`] gets, whom no issuer knows.
+    pub(crate) fn status_of_mallory(&self) -> u16 {
+        if self.is_oidc() { 401 } else { 403 }
+    }
+
+    /// A connection in cleartext, where there is a listener for it.
+    pub(crate) async fn connect_plain(&self, proxy: &Proxy) -> Option<Client> {
+        match self.is_oidc() {
+            true => None,
+            false => Some(Client::connect_plain(proxy.insecure()).await),
+        }
+    }
+
+    fn oidc_flags(&self, issuer: &Issuer) -> Vec<String> {
+        let file = |path: &Path| path.display().to_string();
+        vec![
+            format!("--oidc-issuer-url={}", issuer.url()),
+            "--oidc-client-id=client".to_owned(),
+            format!("--oidc-ca-file={}", file(&self.path("issuer.pem"))),
+            "--oidc-groups-claim=groups".to_owned(),
+            "--oidc-signing-algs=ES256".to_owned(),
+            format!("--kubeconfig={}", file(&self.kubeconfig)),
+            format!("--tls-cert-file={}", file(&self.serving.0)),
+            format!("--tls-private-key-file={}", file(&self.serving.1)),
+            format!("--secure-port={}", free_port()),
+            format!("--readiness-probe-port={}", free_port()),
+        ]
     }
 
     /// A path in the scene's folder.
@@ -93,9 +175,12 @@ impl Scene {
         usual.chain(more.iter().map(|&flag| flag.to_owned())).collect()
     }
 
-    /// Starts a proxy with [`Scene::flags`].
+    /// Starts a proxy with [`Scene::flags`]; in a scene of kube-oidc-proxy that, without `more`.
     pub(crate) async fn proxy<S: AsRef<str>>(&self, more: &[S]) -> Proxy {
-        Proxy::start(&self.flags(more)).await
+        let Some((issuer, _)) = &self.issuer else { return Proxy::start(&self.flags(more)).await };
+        let proxy = Proxy::start_oidc(&self.oidc_flags(issuer)).await;
+        proxy.line_with(&["The issuer's keys are in use"]).await;
+        proxy
     }
 
     /// Starts a proxy with [`Scene::flags`] and its own endpoints.

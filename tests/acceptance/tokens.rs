@@ -4,9 +4,10 @@ use serde_json::json;
 use testkit::{
     api::Kind,
     client::{Request, Version},
+    upstream::Upstream,
 };
 
-use crate::scene::{ALICE, BOB, BOTH, FORGED, MALLORY, Scene, assert_status};
+use crate::scene::{ALICE, BOB, BOTH, FORGED, MALLORY, Scene, assert_status, echo};
 
 #[tokio::test]
 async fn a_token_says_who_asks() {
@@ -53,8 +54,15 @@ async fn system_authenticated_is_added_last_and_once() {
 
 #[tokio::test]
 async fn the_authorization_header_is_read_as_in_kubernetes() {
-    let scene = Scene::new().await;
+    authorization_is_read(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn authorization_is_read(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
+    let challenge = scene.is_oidc().then_some("Bearer realm=\"kubernetes\"");
     for (value, status, asks) in [
         ("Bearer token-of-alice", 200, true),
         ("bearer token-of-alice", 200, true),
@@ -68,23 +76,24 @@ async fn the_authorization_header_is_read_as_in_kubernetes() {
         ("Basic YWxpY2U6c2VjcmV0", 401, false),
         ("", 401, false),
     ] {
+        let value = value.replace("token-of-alice", alice);
         for version in BOTH {
             let before = scene.api.counts().0;
             let mut client = scene.connect(version, &proxy).await;
-            let response = client.send(&Request::get("/").header("Authorization", value)).await;
+            let response = client.send(&Request::get("/").header("Authorization", &value)).await;
             assert_eq!(response.status, status, "{value:?}");
             assert!(asks || scene.api.counts().0 == before, "{value:?} was asked about");
             if status == 401 {
                 assert_eq!(response.text(), "Unauthorized\n");
                 assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
                 assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
-                assert_eq!(response.header("www-authenticate"), None);
+                assert_eq!(response.header("www-authenticate"), challenge);
             }
         }
     }
     // Two of them have two meanings.
     for version in BOTH {
-        let request = Request::get("/").bearer(ALICE).bearer(BOB);
+        let request = Request::get("/").bearer(alice).bearer(BOB);
         assert_status(&scene.connect(version, &proxy).await.send(&request).await, 400);
     }
 }

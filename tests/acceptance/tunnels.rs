@@ -11,7 +11,7 @@ use testkit::{
 };
 use tokio::time::timeout;
 
-use crate::scene::{ALICE, MALLORY, Scene, assert_status};
+use crate::scene::{ALICE, MALLORY, Scene, assert_status, echo};
 
 /// Switches to the protocol that is asked for and sends back what it gets, until the client stops sending; then says `bye`.
 async fn switching(mut session: Session) {
@@ -49,11 +49,17 @@ async fn echoed(client: &mut Client, text: &str) {
 
 #[tokio::test]
 async fn websockets_and_spdy_are_tunnels() {
-    let scene = Scene::around(Upstream::start_raw(switching).await).await;
+    tunnels(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn tunnels(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(Upstream::start_raw(switching).await).await;
     let proxy = scene.proxy(&["--auth-header-fields-enabled=true"]).await;
+    let alice = &scene.alice();
     for protocol in ["websocket", "WebSocket", "SPDY/3.1"] {
         let spoofed = "X-Remote-User: root\r\nConnection: X-Remote-User, X-Hop\r\nX-Hop: 1\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
-        let early = asking(protocol, ALICE, spoofed) + "early";
+        let early = asking(protocol, alice, spoofed) + "early";
         let (mut client, head) = ask(&scene, &proxy, early).await;
         assert_eq!((head.word(1), head.get("upgrade"), head.get("connection")), ("101", Some(protocol), Some("Upgrade")));
         assert_eq!((head.get("x-answer"), head.get("transfer-encoding"), head.get("content-length")), (Some("1"), None, None));
@@ -67,8 +73,9 @@ async fn websockets_and_spdy_are_tunnels() {
         assert_eq!(received.target(), "/t?q");
         assert_eq!(received.body.content, b"", "bytes went ahead of the answer");
         assert_eq!((received.header("upgrade"), received.header("connection")), (Some(protocol), Some("Upgrade")));
-        assert_eq!(received.header("x-remote-user"), Some("alice"));
-        for name in ["authorization", "x-hop", "http2-settings", "content-length", "transfer-encoding"] {
+        assert_eq!(received.header(scene.identity_headers().0), Some("alice"));
+        assert_eq!(received.header("authorization"), scene.own_authorization());
+        for name in ["x-hop", "http2-settings", "content-length", "transfer-encoding"] {
             assert_eq!(received.header(name), None, "{name}");
         }
     }
@@ -88,25 +95,36 @@ async fn only_who_may_gets_a_tunnel() {
 
 #[tokio::test]
 async fn an_answer_other_than_101_is_an_answer_and_ends_the_upstream_connection() {
-    let scene = Scene::new().await;
+    an_answer_other_than_101(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn an_answer_other_than_101(around: impl AsyncFn(Upstream) -> Scene) {
+    let scene = around(echo().await).await;
     let proxy = scene.proxy::<&str>(&[]).await;
+    let alice = &scene.alice();
     let smuggled = format!("GET /forbidden HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {MALLORY}\r\n\r\n");
-    let (mut client, head) = ask(&scene, &proxy, asking("websocket", ALICE, "") + &smuggled).await;
+    let (mut client, head) = ask(&scene, &proxy, asking("websocket", alice, "") + &smuggled).await;
     assert_eq!((head.word(1), head.get("upgrade")), ("200", None));
     let body = client.wire().read_body(head.framing().unwrap()).await;
     assert_eq!(body.content, b"/t?q");
     // What the client had sent for the tunnel is a request like any other, and decided.
     let head = in_time("the next answer", client.wire().read_head()).await.unwrap().unwrap();
-    assert_eq!(head.word(1), "403");
+    assert_eq!(head.word(1), scene.status_of_mallory().to_string());
     assert!(client.wire().read_body(head.framing().unwrap()).await.complete);
     assert_eq!(scene.upstream.count(), 1);
     wait_until("the end of the upstream's connection", || scene.upstream.open_connections() == 0).await;
-    assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);
+    assert_status(&client.send(&Request::get("/").bearer(alice)).await, 200);
     assert_eq!(scene.upstream.last_request().connection, 2);
 }
 
 #[tokio::test]
 async fn a_switch_to_another_protocol_is_a_failure() {
+    a_switch_to_another_protocol(Scene::around).await;
+}
+
+/// The same of either program.
+pub(crate) async fn a_switch_to_another_protocol(around: impl AsyncFn(Upstream) -> Scene) {
     for answer in ["Connection: upgrade\r\nUpgrade: h2c", "Connection: upgrade", "Upgrade: websocket"] {
         let upstream = Upstream::start_raw(move |mut session: Session| async move {
             if session.read().await.is_some() {
@@ -114,9 +132,10 @@ async fn a_switch_to_another_protocol_is_a_failure() {
                 session.wire.closed().await;
             }
         });
-        let scene = Scene::around(upstream.await).await;
+        let scene = around(upstream.await).await;
         let proxy = scene.proxy::<&str>(&[]).await;
-        let (_, head) = ask(&scene, &proxy, asking("websocket", ALICE, "")).await;
+        let alice = &scene.alice();
+        let (_, head) = ask(&scene, &proxy, asking("websocket", alice, "")).await;
         assert_eq!(head.word(1), "502", "{answer}");
         wait_until("the end of the upstream's connection", || scene.upstream.open_connections() == 0).await;
     }

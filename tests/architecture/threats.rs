@@ -8,6 +8,11 @@ const THREATS: [(&str, usize); 7] = [("go", 17), ("id", 7), ("path", 6), ("frame
 /// The suites that drive the real program.
 const SUITES: [&str; 3] = ["tests/acceptance", "tests/cluster", "tests/differential"];
 
+/// The kinds of threats that are shown on kube-oidc-proxy too.
+const OF_BOTH: [&str; 3] = ["id-", "frame-", "cred-"];
+/// Those of them that are none there.
+const NOT_OF_OIDC: [(&str, &str); 1] = [("id-3", "it serves nobody whom it does not know")];
+
 /// What a row says of the tests.
 struct Row<'a> {
     proof: &'a str,
@@ -38,7 +43,7 @@ impl<'a> Row<'a> {
 #[test]
 fn every_threat_has_a_test() {
     let (text, all, driving) = (read("docs/threats.md"), sources::tests(), sources::tests_in(&SUITES));
-    let beside_go = sources::tests_in(&["tests/differential"]);
+    let (beside_go, on_oidc) = (sources::tests_in(&["tests/differential"]), sources::tests_in(&["tests/acceptance/oidc_proxy"]));
     let rows = Row::all(&text);
     let ids: Vec<String> = THREATS.iter().flat_map(|(kind, count)| (1..=*count).map(move |number| format!("{kind}-{number}"))).collect();
     let mut faults: Vec<String> =
@@ -52,6 +57,11 @@ fn every_threat_has_a_test() {
         let is_driven = row.named.iter().any(|name| driving.contains(*name));
         if !is_driven && !row.does_not_apply() {
             faults.push(format!("{id} names no test that drives the program, nor says why it does not apply"));
+        }
+        let of_oidc = row.named.iter().any(|name| on_oidc.contains(*name));
+        let is_none = row.does_not_apply() || NOT_OF_OIDC.iter().any(|(known, _)| known == id);
+        if OF_BOTH.iter().any(|kind| id.starts_with(kind)) && of_oidc == is_none {
+            faults.push(format!("{id} names a test of kube-oidc-proxy, or NOT_OF_OIDC says why there is none: {of_oidc}, {is_none}"));
         }
         // What was seen in the Go program is given to it too: the test fails when it does otherwise than is said of it.
         if id.starts_with("go-") && !row.named.iter().any(|name| beside_go.contains(*name)) {

@@ -53,6 +53,38 @@ async fn users_of_an_issuer_do_what_rbac_lets_them() {
     proxy.assert_silent_about(&[&anna, &otto]);
 }
 
+/// `rbac/rbac.go` and `passthrough/passthrough.go` of Tremolo's program, as far as they ask for what is built.
+#[tokio::test]
+async fn rights_grow_with_the_groups_that_are_bound() {
+    let Some(cluster) = cluster::guest().await else { return };
+    let mut world = World::new(&cluster).await;
+    world.let_impersonate().await;
+    let proxy = world.proxy(&[]).await;
+    let (namespace, token) = (world.scene.namespace.clone(), world.token("user@example.com", &["group-1", "group-2"]));
+    let mut bound: Vec<&str> = Vec::new();
+    for next in [None, Some(("group-1", "pods")), Some(("group-2", "services")), Some(("group-2", "secrets"))] {
+        if let Some((group, resource)) = next {
+            let name = format!("{group}-{resource}");
+            world.scene.role(&name, json!({"apiGroups": [""], "resources": [resource], "verbs": ["list"]})).await;
+            let group = format!("{namespace}:{group}");
+            let subject = json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": group});
+            world.scene.bind_here(&name, "Role", &name, subject).await;
+            let attributes = json!({"verb": "list", "version": "v1", "resource": resource, "namespace": namespace});
+            world.scene.until_allowed(&json!({"user": "somebody", "groups": [group], "resourceAttributes": attributes})).await;
+            bound.push(resource);
+        }
+        for resource in ["pods", "services", "secrets"] {
+            let response = world.scene.get(&proxy, &format!("/api/v1/namespaces/{namespace}/{resource}"), &token).await;
+            assert_eq!(response.status, if bound.contains(&resource) { 200 } else { 403 }, "{bound:?} {resource}: {}", response.text());
+        }
+        let nodes = world.scene.get(&proxy, "/api/v1/nodes", &token).await;
+        assert_eq!((nodes.status, nodes.text().contains("nodes is forbidden: User")), (403, true), "{}", nodes.text());
+    }
+    let account = world.scene.account("other").await;
+    let response = world.scene.get(&proxy, "/version", &account.token).await;
+    assert_eq!((response.status, response.text().trim()), (401, "Unauthorized"));
+}
+
 #[tokio::test]
 async fn kubectl_works_through_the_proxy() {
     let program = match Part::Kubectl.path() {

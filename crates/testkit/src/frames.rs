@@ -136,11 +136,17 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Fields of a head, without compression; each shorter than 127 bytes.
+/// Fields of a head, without compression.
 pub fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let text = |bytes: &[u8]| {
-        assert!(bytes.len() < 127, "one byte is enough for the length");
-        [&[u8::try_from(bytes.len()).expect("a byte")], bytes].concat()
+        // An integer of RFC 7541, 5.1, behind a bit that says that no code of Huffman's follows.
+        let mut length = vec![u8::try_from(bytes.len().min(127)).expect("a byte")];
+        let mut rest = bytes.len().checked_sub(127);
+        while let Some(bits) = rest {
+            rest = (bits > 127).then_some(bits >> 7);
+            length.push(u8::try_from(bits & 127).expect("a byte") | if rest.is_some() { 128 } else { 0 });
+        }
+        [&length, bytes].concat()
     };
     fields.iter().flat_map(|(name, value)| [vec![0], text(name.as_bytes()), text(value)].concat()).collect()
 }
