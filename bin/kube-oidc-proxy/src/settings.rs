@@ -161,13 +161,11 @@ fn listen_address(flag: &str, ip: IpAddr, port: i64, findings: &mut Findings) ->
 }
 
 fn named_pair(text: &str) -> Result<NamedPair, String> {
-    let (files, names) = text.split_once(':').map_or((text, None), |(files, names)| (files, Some(names)));
-    let names: Vec<_> = names.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
-    let files: Vec<_> = files.split(',').map(str::trim).collect();
-    match files[..] {
-        [certificate, key] if !certificate.is_empty() && !key.is_empty() && names.iter().all(|name| !name.is_empty()) => {
-            Ok((names, certificate.into(), key.into()))
-        }
+    let (files, names) = text.split_once(':').map_or((text, None), |(files, names)| (files, Some(names.to_ascii_lowercase())));
+    let split = |text: &str| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+    let (files, names) = (split(files), names.map(|names| split(&names)).unwrap_or_default());
+    match &files[..] {
+        [certificate, key] if !files.iter().chain(&names).any(String::is_empty) => Ok((names, certificate.into(), key.into())),
         _ => Err(format!("--tls-sni-cert-key: {} must be formatted as cert,key or cert,key:name,name", quote(text))),
     }
 }

@@ -45,9 +45,7 @@ impl Overrides {
         if let Some(server) = said(&self.server) {
             (cluster.server, cluster.tls_server_name) = (Some(server), None);
         }
-        if let Some(name) = said(&self.tls_server_name) {
-            cluster.tls_server_name = Some(name);
-        }
+        cluster.tls_server_name = said(&self.tls_server_name).or(cluster.tls_server_name);
         if let Some(file) = said(&self.certificate_authority) {
             (cluster.certificate_authority, cluster.certificate_authority_data) = (Some(file), None);
         }

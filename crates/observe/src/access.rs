@@ -1,17 +1,14 @@
 use std::{net::IpAddr, sync::OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use request::User;
+use request::{Permit, User};
 use serde_json::json;
 
-use crate::{
-    Format, line,
-    sink::{Message, Sink},
-};
+use crate::{Format, line, sink::Sink};
 
 /// As the program's log is one for all, so is this; none of a program that tells of no request.
-static LOG: OnceLock<(Sink, Format)> = OnceLock::new();
+pub(crate) static LOG: OnceLock<(Sink, Format)> = OnceLock::new();
 
 /// What is told of a request in a line on standard output: Tremolo's, or JSON. Neither query nor credentials are in it.
 #[derive(Debug)]
@@ -20,10 +17,6 @@ pub struct Access {
     /// What `X-Forwarded-For` says beside that, which nobody vouches for.
     claimed: String,
     path: String,
-}
-
-pub(crate) fn open(sink: Sink, format: Format) {
-    let _ = LOG.set((sink, format));
 }
 
 impl Access {
@@ -35,27 +28,53 @@ impl Access {
         Some(Self { source, claimed: others(&claimed.unwrap_or_default(), source), path: path.to_owned() })
     }
 
-    /// It goes upstream for this user; without one it is refused, or fails upstream.
-    pub fn write(&self, user: Option<&User>) {
+    /// It goes upstream by this permit; without one it is refused, or fails upstream.
+    pub fn write(&self, permit: Option<&Permit>) {
         let (Some((sink, format)), Self { source, claimed, path }, now) = (LOG.get(), self, Timestamp::now()) else { return };
-        let outcome = if user.is_some() { "AuSuccess" } else { "AuFail" };
-        sink.send(Message::Access(match format {
+        let (user, outbound) = (permit.and_then(Permit::user), permit.and_then(|permit| outbound(permit.told())));
+        let outcome = if permit.is_some() { "AuSuccess" } else { "AuFail" };
+        sink.send(crate::sink::Message::Access(match format {
             Format::Text => {
-                let now = now.strftime("%Y-%m-%dT%H:%M:%S+0000");
-                let inbound = user.map(inbound).unwrap_or_default();
-                format!("[{now}] {outcome} src:[{source} / {}] URI:{}{inbound}\n", word(claimed), word(path))
+                let mut text = now.strftime("[%Y-%m-%dT%H:%M:%S+0000] ").to_string();
+                text += &format!("{outcome} src:[{source} / {}] URI:{}", word(claimed), word(path));
+                text.extend(user.map(|user| format!(" inbound:[{} / {} / {}]", word(&user.name), words(&user.groups), extra(user))));
+                text.extend(outbound.map(|user| {
+                    format!(" outbound:[{} / {} / {} / {}]", word(&user.name), words(&user.groups), word(&user.uid), extra(&user))
+                }));
+                text + "\n"
             }
-            Format::Json => line::json_line(&json!({
-                "ts": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(), "level": "info", "msg": outcome, "src": source, "forwardedFor": claimed, "uri": path,
-                "user": user.map(|user| &user.name), "groups": user.map(|user| &user.groups), "extra": user.map(|user| &user.extra),
-            })),
+            Format::Json => {
+                let of = |user: &User| json!({"user": user.name, "groups": user.groups, "uid": user.uid, "extra": user.extra});
+                let ts = now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+                line::json_line(&json!({
+                    "ts": ts, "level": "info", "msg": outcome, "src": source, "forwardedFor": claimed, "uri": path,
+                    "inbound": user.map(of), "outbound": outbound.as_ref().map(of),
+                }))
+            }
         }));
     }
 }
 
-fn inbound(user: &User) -> String {
-    let extra: String = user.extra.iter().map(|(key, values)| format!("{}={} ", word(key), words(values))).collect();
-    format!(" inbound:[{} / {} / {extra}]", word(&user.name), words(&user.groups))
+/// As whom a user acts, if as another: then the upstream is told of both.
+fn outbound(told: &[(HeaderName, HeaderValue)]) -> Option<User> {
+    let mut user = User::default();
+    for (name, value) in told {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        match (name.as_str(), name.as_str().strip_prefix("impersonate-extra-")) {
+            ("impersonate-user", _) => user.name = value,
+            ("impersonate-uid", _) => user.uid = value,
+            ("impersonate-group", _) => user.groups.push(value),
+            (_, Some(key)) => user.extra.entry(key.to_owned()).or_default().push(value),
+            _ => {}
+        }
+    }
+    user.extra.contains_key("originaluser.jetstack.io-user").then_some(user)
+}
+
+fn extra(user: &User) -> String {
+    let one = |text: &String| if text.contains(' ') { format!("{text:?}") } else { word(text) };
+    let values = |values: &[String]| values.iter().map(one).collect::<Vec<_>>().join("|");
+    user.extra.iter().map(|(key, of_key)| format!("{}={} ", one(key), values(of_key))).collect()
 }
 
 /// All but the address that is known anyway.
@@ -93,6 +112,24 @@ mod tests {
         ] {
             assert_eq!(others(claimed, [1, 2, 3, 4].into()), told, "{claimed}");
         }
+    }
+
+    #[test]
+    fn whoever_acts_as_another_is_told_with_him() {
+        let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let mut told = vec![
+            header("authorization", "Bearer hush"),
+            header("impersonate-user", "jjackson"),
+            header("impersonate-group", "a"),
+            header("impersonate-group", "b"),
+            header("impersonate-uid", "1"),
+            header("impersonate-extra-k", "v"),
+        ];
+        assert_eq!(outbound(&told), None, "he is himself");
+        told.push(header("impersonate-extra-originaluser.jetstack.io-user", "mm osley"));
+        let user = outbound(&told).expect("another");
+        assert_eq!((user.name.as_str(), user.uid.as_str(), words(&user.groups).as_str()), ("jjackson", "1", "a|b"));
+        assert_eq!(extra(&user), "k=v originaluser.jetstack.io-user=\"mm osley\" ");
     }
 
     #[test]

@@ -7,10 +7,7 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
 };
 
-use crate::{
-    Metrics, access, line,
-    sink::{Message, Sink},
-};
+use crate::{Metrics, access, line, sink::Sink};
 
 /// The rooms whose lines are shown at any verbosity. Libraries get their warnings shown and nothing more: what they
 /// log beyond that can hold headers and bodies.
@@ -56,9 +53,7 @@ pub fn init(settings: LogSettings, metrics: Arc<Metrics>) -> io::Result<LogGuard
     };
     let subscriber = tracing_subscriber::registry().with(Log { level, format: settings.format, sink: sink.clone() });
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    if settings.access {
-        access::open(sink.clone(), settings.format);
-    }
+    let _ = settings.access.then(|| access::LOG.set((sink.clone(), settings.format)));
     panic::set_hook(Box::new(move |defect| {
         metrics.panicked();
         let place = defect.location().map(ToString::to_string).unwrap_or_default();
@@ -98,6 +93,6 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.sink.send(Message::Line(line::format(event, self.format, Timestamp::now())));
+        self.sink.send(crate::sink::Message::Line(line::format(event, self.format, Timestamp::now())));
     }
 }

@@ -48,8 +48,8 @@ impl<G: Gate> Road<G> {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
         }
         let permit = admit(&gate, request, &client.peer, &mut body).await?;
-        if let (Some(access), user @ Some(_)) = (access, permit.user()) {
-            access.write(user);
+        if let Some(access) = access {
+            access.write(Some(&permit));
         }
         let (user, sent) = sent(&permit);
         let response = self.upstream.send(permit, client, body).await.map_err(|refusal| refusal.about(&user, sent))?;

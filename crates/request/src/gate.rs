@@ -98,6 +98,11 @@ impl Permit {
         self.grant.as_ref().is_some_and(|grant| grant.as_himself)
     }
 
+    /// What the upstream is told of him.
+    pub fn told(&self) -> &[(HeaderName, HeaderValue)] {
+        self.grant.as_ref().map_or(&[], |grant| &grant.headers)
+    }
+
     /// The request that was admitted.
     pub fn request(&self) -> &CanonicalRequest {
         &self.request

@@ -82,9 +82,8 @@ async fn requests_are_told_in_json_and_on_standard_output_alone() {
         ("src", json!("127.0.0.1")),
         ("forwardedFor", json!("")),
         ("uri", json!("/a")),
-        ("user", json!("anna")),
-        ("groups", json!(["a|b", "system:authenticated"])),
-        ("extra", json!({})),
+        ("inbound", json!({"user": "anna", "groups": ["a|b", "system:authenticated"], "uid": "", "extra": {}})),
+        ("outbound", json!(null)),
     ] {
         assert_eq!(line[name], value, "{line}");
     }

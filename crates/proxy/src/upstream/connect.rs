@@ -20,6 +20,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
+    Speech,
     http2::Http2,
     upload::Upload,
     via::{self, TunnelError},
@@ -83,14 +84,8 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(
-        host: String,
-        port: u16,
-        tls: Option<ClientConfig>,
-        http2_only: bool,
-        via: Option<HttpProxy>,
-        server_name: Option<ServerName<'static>>,
-    ) -> Self {
+    pub(super) fn new(host: String, port: u16, speech: Speech) -> Self {
+        let Speech { tls, http2_only, via, server_name, .. } = speech;
         let offering = |config: &ClientConfig, protocols: &[&str]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -102,14 +102,12 @@ pub struct Address {
 impl Upstream {
     /// An upstream at an address.
     pub fn new(address: Address, speech: Speech, managed: ManagedHeaders) -> Self {
-        let Speech { tls, http2_only, silence, via, forwarding, patience, server_name } = speech;
         // What it is to pass on in cleartext it must be told; a tunnel it leaves to its ends.
-        let told = via.clone().filter(|_| tls.is_none());
-        let connector =
-            |tls| connect::Connector::new(address.host.clone(), address.port, tls, http2_only, via.clone(), server_name.clone());
-        let pool = |tls| Pool::new(connector(tls));
-        let bare = tls.as_ref().and_then(tls::without_certificate).map(|tls| pool(Some(tls)));
-        let pool = pool(tls);
+        let told = speech.via.clone().filter(|_| speech.tls.is_none());
+        let (silence, forwarding, patience) = (speech.silence, speech.forwarding.clone(), speech.patience);
+        let pool = |speech| Pool::new(connect::Connector::new(address.host.clone(), address.port, speech));
+        let bare = speech.tls.as_ref().and_then(tls::without_certificate).map(|tls| pool(Speech { tls: Some(tls), ..speech.clone() }));
+        let pool = pool(speech);
         Self { address, told, managed, silence, forwarding, patience, forms: Arc::new(Semaphore::new(FORMS_BYTES)), pool, bare }
     }
 
