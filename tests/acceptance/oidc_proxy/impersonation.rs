@@ -275,3 +275,21 @@ async fn an_api_server_that_cannot_say_lets_nobody_act_as_another() {
     proxy.line_with(&["Request refused", "api_unreachable"]).await;
     proxy.assert_silent_about(&[&token, OWN]);
 }
+
+#[tokio::test]
+async fn whoever_acts_as_another_has_both_in_his_line() {
+    let (world, _) = world(ok_alone).await;
+    let proxy = world.proxy(&[REVIEW]).await;
+    let fields =
+        [("Impersonate-User", "ok one"), ("Impersonate-Group", "ok|g"), ("Impersonate-Uid", "ok-1"), ("Impersonate-Extra-A", "ok b")];
+    assert_status(&world.act(&proxy, &fields).await, 200);
+    let line = proxy.line_with(&["AuSuccess"]).await;
+    let (_, told) = line.split_once("URI:/x ").unwrap();
+    assert_eq!(
+        told,
+        "inbound:[anna / devs|system:authenticated / ] outbound:[ok one / \"ok|g\"|system:authenticated / ok-1 / a=\"ok b\" \
+         originaluser.jetstack.io-groups=devs originaluser.jetstack.io-user=anna ]"
+    );
+    assert_status(&world.act(&proxy, &[("Impersonate-User", "no")]).await, 403);
+    assert!(proxy.line_with(&["AuFail"]).await.ends_with("] AuFail src:[127.0.0.1 / ] URI:/x"));
+}

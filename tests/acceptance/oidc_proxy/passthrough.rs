@@ -207,6 +207,7 @@ async fn without_impersonation_users_keep_their_tokens() {
         let request = Request::get("/api").bearer(&anna).header("X-Remote-User", "root").header("Impersonate_User", "root");
         assert_status(&reviewing.send(version, &proxy, &request).await, ARRIVED);
         assert_as_himself(&reviewing.arrived(), &anna);
+        proxy.line_with(&["AuSuccess", "URI:/api inbound:[anna / "]).await;
         let count = reviewing.all_arrived().len();
         let impersonating = Request::get("/").bearer(&anna).header("Impersonate-User", "root");
         for (request, status) in [
