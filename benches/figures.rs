@@ -2,10 +2,11 @@
 //!
 //! `cargo bench -p benches` prints a table. Both programs have the same flags, the same API server and the same
 //! upstream, and take turns, so that whatever else the machine does falls on both; each figure is the median.
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a program for people at a terminal")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use std::{fs, net::SocketAddr, path::Path};
 
+use benches::{cpu_micros, head, median, memory, row};
 use tempfile::TempDir;
 use testkit::{
     api::{Api, Credential},
@@ -58,7 +59,7 @@ async fn main() {
         load(proxy, &tls, &CASES[0], 1).await;
     }
 
-    println!("{:32} {:>12} {:>12} {:>8}", "", "this", "Go", "ratio");
+    head("Go");
     let bytes = |path: &Path| fs::metadata(path).expect("the program is there").len() as f64;
     row("binary, MB", bytes(binary()) / 1e6, bytes(&go) / 1e6);
     memory("idle", &ours, &theirs);
@@ -98,31 +99,6 @@ async fn load(proxy: &Proxy, tls: &Tls, case: &Case, requests: usize) -> f64 {
         assert!(client.send(&request).await.status == 200, "every request is to be admitted");
     }
     (cpu_micros(proxy.id()) - before) / requests as f64
-}
-
-/// User and system time of a process. The scheduler's own clock: the usual ticks are too coarse.
-fn cpu_micros(process: u32) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs").map_while(Result::ok);
-    let nanos = tasks.map(|task| {
-        let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        stat.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or_default()
-    });
-    nanos.sum::<f64>() / 1e3
-}
-
-fn memory(when: &str, ours: &Proxy, theirs: &Proxy) {
-    let (this, that) = (ours.resident_kib(), theirs.resident_kib());
-    row(&format!("RSS {when}, MiB"), this.0 as f64 / 1024.0, that.0 as f64 / 1024.0);
-    row(&format!("anonymous RSS {when}, MiB"), this.1 as f64 / 1024.0, that.1 as f64 / 1024.0);
-}
-
-fn row(name: &str, this: f64, that: f64) {
-    println!("{name:44} {this:>10.1} {that:>10.1} {:>8.2}", this / that);
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Answers in a moment and remembers nothing.
