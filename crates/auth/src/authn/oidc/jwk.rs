@@ -1,4 +1,4 @@
-use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents, UnparsedPublicKey};
+use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use thiserror::Error;
@@ -43,7 +43,7 @@ struct Jwk {
 #[derive(Clone, Debug)]
 enum Material {
     Rsa { n: Vec<u8>, e: Vec<u8> },
-    Ec { curve: Curve, point: Vec<u8> },
+    Ec { curve: Curve, key: ParsedPublicKey },
 }
 
 impl KeySet {
@@ -122,9 +122,7 @@ impl Jwk {
             (Material::Rsa { n, e }, Scheme::Rsa(parameters)) => {
                 RsaPublicKeyComponents { n, e }.verify(parameters, signed, signature).is_ok()
             }
-            (Material::Ec { curve, point }, Scheme::Ec(wanted)) if *curve == wanted => {
-                UnparsedPublicKey::new(curve.verifies(), point).verify(signed, signature).is_ok()
-            }
+            (Material::Ec { curve, key }, Scheme::Ec(wanted)) if *curve == wanted => key.verify_sig(signed, signature).is_ok(),
             _ => false,
         }
     }
@@ -152,8 +150,8 @@ impl Material {
             let bytes = coordinate.and_then(bytes).filter(|bytes| bytes.len() == curve.coordinate());
             point.extend(bytes.ok_or("a coordinate has not its curve's length")?);
         }
-        ParsedPublicKey::new(curve.verifies(), &point).map_err(|_| "it is no point of its curve")?;
-        Ok(Self::Ec { curve, point })
+        let key = ParsedPublicKey::new(curve.verifies(), &point).map_err(|_| "it is no point of its curve")?;
+        Ok(Self::Ec { curve, key })
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
