@@ -19,6 +19,7 @@ async fn a_path_with_more_than_one_meaning_is_refused() {
             "/ok/%2e%2e/secret",
             "/ok/%2E./secret",
             "/ok%2f..%2fsecret",
+            "/ok%2Fsecret",
             "/ok/..;/secret",
             "/ok;x=y",
             "/ok%3bx",
