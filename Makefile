@@ -24,18 +24,23 @@ STEPS := fmt lint deny unit $(SUITES)
 build:
 	$(CARGO) build -p kube-rbac-proxy -p kube-oidc-proxy
 
+# Where cargo puts what it builds for this machine.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')
+
 release:
 	$(CARGO) build --release -p kube-rbac-proxy -p kube-oidc-proxy
+	@mkdir -p $(TARGET)/release && cp $(BUILT)/release/kube-rbac-proxy $(BUILT)/release/kube-oidc-proxy $(TARGET)/release/
 
 # Shows the proxy at work on this machine alone, and leaves it running until Ctrl-C.
 quickstart:
 	$(CARGO) build --profile quickstart -p kube-rbac-proxy --bin kube-rbac-proxy --example quickstart-upstream
-	@sh examples/quickstart/run.sh $(or $(CARGO_TARGET_DIR),target)/quickstart
+	@sh examples/quickstart/run.sh $(BUILT)/quickstart
 
 # Shows kube-oidc-proxy between an issuer and a real API server, and leaves all of it running until Ctrl-C.
 quickstart-oidc:
 	$(CARGO) build --profile quickstart -p kube-oidc-proxy -p tests --bin kube-oidc-proxy --example quickstart-oidc-world
-	@sh examples/quickstart-oidc/run.sh $(or $(CARGO_TARGET_DIR),target)/quickstart
+	@sh examples/quickstart-oidc/run.sh $(BUILT)/quickstart
 
 # The evaluator of RBAC against the API server, ten times as long as in `make test`.
 rbac-agree:

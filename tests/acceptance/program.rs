@@ -47,6 +47,17 @@ async fn a_signal_ends_it_well() {
     }
 }
 
+/// It starts where there is nothing but itself, and finds names there too.
+#[tokio::test]
+async fn no_library_of_the_system_is_needed() {
+    let scene = Scene::new().await;
+    let upstream = scene.upstream.url().replace("127.0.0.1", "localhost");
+    let proxy = Proxy::start(&scene.flags_without(&["--upstream"], &[format!("--upstream={upstream}")])).await;
+    assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", proxy.id())).unwrap();
+    assert!(!maps.contains(".so"), "{maps}");
+}
+
 #[tokio::test]
 async fn flags_are_read_in_every_spelling() {
     let scene = Scene::new().await;
