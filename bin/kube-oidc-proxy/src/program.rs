@@ -1,11 +1,11 @@
 use std::{process::ExitCode, sync::Arc};
 
-use ::settings::{Contents, Reloadable, ServingPair, UpstreamRoots, Watched, followed, now, watch};
+use ::settings::{Contents, Reloadable, ServingPair, UpstreamRoots, Watched, followed, now, tls_client, tls_client_of_anyone, watch};
 use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
 use http::{HeaderMap, HeaderName, header, uri::Scheme};
-use kube_api::{Api, Pem, Route};
+use kube_api::{Api, Pem, Route, Trust};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
@@ -90,7 +90,7 @@ impl Files {
         let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
         let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
         let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
-        let api_roots = route.authorities.clone().map(authorities).transpose().map_err(|why| errors.push(format!("{API_CA}: {why}")));
+        let api_roots = authorities(&route.trust).map_err(|why| errors.push(format!("{API_CA}: {why}")));
         let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
         let (api_roots, api_pair) = (api_roots.ok()?, api_pair.ok()?);
         let reviewer = match sources.asks {
@@ -107,13 +107,15 @@ impl Files {
     }
 }
 
-fn authorities(pem: Pem) -> Result<Arc<Watched<UpstreamRoots>>, String> {
-    match pem {
+fn authorities(trust: &Trust) -> Result<Option<Arc<Watched<UpstreamRoots>>>, String> {
+    let Trust::Authorities(pem) = trust else { return Ok(None) };
+    let roots = match pem.clone() {
         Pem::File(path) => UpstreamRoots::open(API_CA, path).map_err(|why| why.to_string()),
         Pem::Inline(bytes) => {
             UpstreamRoots::parse(&[Contents::new("certificate-authority-data", bytes)]).map(Watched::fixed).map_err(|why| why.to_string())
         }
-    }
+    };
+    roots.map(Some)
 }
 
 fn identity(pair: (Pem, Pem)) -> Result<Arc<Watched<ServingPair>>, String> {
@@ -149,8 +151,12 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     });
     let gate = gate.map_err(|why| why.to_string())?;
     let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
-    let tls = is_https.then(|| client_config(files.api_roots.clone(), files.api_pair.clone())).transpose();
-    let tls = tls.map_err(|why| format!("TLS cannot be prepared: {why}"))?;
+    let builder = || match files.route.trust {
+        Trust::Anyone => tls_client_of_anyone(),
+        Trust::System | Trust::Authorities(_) => tls_client(files.api_roots.clone()),
+    };
+    let tls = is_https.then(builder).transpose().map_err(|why| format!("TLS cannot be prepared: {why}"))?;
+    let tls = tls.map(|builder| client_config(builder, files.api_pair.clone()));
     let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
     let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
     let server_name = files.route.server_name.clone().map(TryInto::try_into).transpose();
@@ -184,6 +190,9 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     let mut config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
     Arc::make_mut(&mut config).cert_resolver = Arc::new(PairsByName { usual: Arc::clone(&files.serving), named: files.named.clone() });
     metrics.certificate_not_after("serving", files.serving.current().not_after);
+    if matches!(files.route.trust, Trust::Anyone) {
+        tracing::warn!("insecure-skip-tls-verify: whoever stands between here and the API server can act as everybody");
+    }
     if let Some(warning) = files.serving.current().warning(now()) {
         tracing::warn!("--tls-cert-file: {warning}");
     }

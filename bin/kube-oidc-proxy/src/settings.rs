@@ -229,8 +229,8 @@ fn algorithms(names: &[String], findings: &mut Findings) -> Vec<Algorithm> {
 
 /// In the pod's cluster, unless one of client-go's twelve flags says where the API server is.
 fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
-    let Options { server, tls_server_name, certificate_authority, client_certificate, client_key, token, cluster, user, context, .. } =
-        options.clone();
+    let Options { server, tls_server_name, certificate_authority, insecure_skip_tls_verify, .. } = options.clone();
+    let Options { client_certificate, client_key, token, cluster, user, context, .. } = options.clone();
     let switching = [
         &server,
         &certificate_authority,
@@ -244,12 +244,22 @@ fn api(options: &Options, findings: &mut Findings) -> ApiSettings {
         &options.namespace,
         &options.request_timeout,
     ];
-    let is_given = switching.iter().any(|text| !text.is_empty());
+    let is_given = insecure_skip_tls_verify || switching.iter().any(|text| !text.is_empty());
     if !is_given && !tls_server_name.is_empty() {
         findings.warn("--tls-server-name is without effect in the pod's cluster");
     }
-    let overrides =
-        Overrides { server, tls_server_name, certificate_authority, client_certificate, client_key, token, cluster, user, context };
+    let overrides = Overrides {
+        server,
+        tls_server_name,
+        certificate_authority,
+        insecure_skip_tls_verify,
+        client_certificate,
+        client_key,
+        token,
+        cluster,
+        user,
+        context,
+    };
     let user_agent = format!("kube-oidc-proxy/{VERSION} ({}/{})", env::consts::OS, env::consts::ARCH);
     let kubeconfig = path(&options.kubeconfig);
     ApiSettings { kubeconfig, overrides: is_given.then_some(overrides), user_agent, qps: None, burst: None, strict_audiences: true }
@@ -276,6 +286,7 @@ mod tests {
             (|o| o.kubeconfig = "x".into()) as fn(&mut Options),
             |o| o.server = "x".into(),
             |o| o.certificate_authority = "x".into(),
+            |o| o.insecure_skip_tls_verify = true,
             |o| o.client_certificate = "x".into(),
             |o| o.client_key = "x".into(),
             |o| o.token = "x".into(),

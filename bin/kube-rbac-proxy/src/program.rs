@@ -1,5 +1,6 @@
 use std::{process::ExitCode, sync::Arc};
 
+use ::settings::tls_client;
 use auth::RequestGate;
 use command::{CommandLine, Findings, Version, block_on};
 use kube_api::Api;
@@ -89,8 +90,9 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     let identity = &settings.identity;
     let headers = settings.tells_identity.then(|| identity.clone());
     let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
-    let tls = settings.upstream.secure.then(|| client_config(files.upstream_roots.clone(), files.upstream_pair.clone())).transpose();
+    let tls = settings.upstream.secure.then(|| tls_client(files.upstream_roots.clone())).transpose();
     let tls = tls.map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?;
+    let tls = tls.map(|builder| client_config(builder, files.upstream_pair.clone()));
     let managed = ManagedHeaders::new([&identity.user, &identity.groups], &MANAGED);
     let upstream = Upstream::new(settings.upstream.address.clone(), Speech { tls, ..settings.upstream.speech.clone() }, managed);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };

@@ -93,6 +93,9 @@ async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, env
         return Err(format!("its current context's user {user:?} does not exist"));
     }
     let authorities = pem(cluster.certificate_authority_data.as_deref(), cluster.certificate_authority.as_deref())?;
+    if config.accept_invalid_certs && authorities.is_some() {
+        return Err("its cluster has both insecure-skip-tls-verify and a certificate authority: one or the other is meant".to_owned());
+    }
     if cluster.proxy_url.is_none_or(|url| url.is_empty()) {
         config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     }

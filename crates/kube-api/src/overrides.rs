@@ -7,6 +7,7 @@ pub struct Overrides {
     pub server: String,
     pub tls_server_name: String,
     pub certificate_authority: String,
+    pub insecure_skip_tls_verify: bool,
     pub client_certificate: String,
     pub client_key: String,
     pub token: String,
@@ -46,8 +47,10 @@ impl Overrides {
             (cluster.server, cluster.tls_server_name) = (Some(server), None);
         }
         cluster.tls_server_name = said(&self.tls_server_name).or(cluster.tls_server_name);
-        if let Some(file) = said(&self.certificate_authority) {
-            (cluster.certificate_authority, cluster.certificate_authority_data) = (Some(file), None);
+        let authority = said(&self.certificate_authority);
+        if self.insecure_skip_tls_verify || authority.is_some() {
+            cluster.insecure_skip_tls_verify = Some(self.insecure_skip_tls_verify);
+            (cluster.certificate_authority, cluster.certificate_authority_data) = (authority, None);
         }
         if let Some(file) = said(&self.client_certificate) {
             (user.client_certificate, user.client_certificate_data) = (Some(file), None);

@@ -19,11 +19,22 @@ pub struct Route {
     pub server_name: Option<String>,
     /// The proxy between here and there.
     pub proxy: Option<Uri>,
-    /// Who vouches for it; `None`: the system's authorities.
-    pub authorities: Option<Pem>,
+    /// Who vouches for it.
+    pub trust: Trust,
     /// This program's own certificate and key.
     pub identity: Option<(Pem, Pem)>,
     token: Option<Token>,
+}
+
+/// Who vouches for the API server.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The system's authorities.
+    System,
+    /// These.
+    Authorities(Pem),
+    /// Nobody, and it is believed: `insecure-skip-tls-verify`.
+    Anyone,
 }
 
 /// Where something in PEM is.
@@ -65,10 +76,8 @@ impl Route {
         let Way { config, token, authorities, .. } = way;
         let user = &config.auth_info;
         for (what, is_there) in [
-            ("a cluster with insecure-skip-tls-verify", config.accept_invalid_certs),
             ("a user with exec", user.exec.is_some()),
             ("a user with auth-provider", user.auth_provider.is_some()),
-            ("a user with a password", user.username.is_some() || user.password.is_some()),
             (
                 "a user who acts as another",
                 user.impersonate.is_some() || user.impersonate_uid.is_some() || user.impersonate_groups.is_some(),
@@ -78,11 +87,15 @@ impl Route {
                 return Err(format!("{what} is not supported yet"));
             }
         }
-        let (own_token, own_key) = secrets(user);
-        let token = match (token, own_token) {
-            (Some(file), _) => Some(Token::File(file)),
-            (None, Some(text)) => Some(Token::Fixed(bearer(&text)?)),
-            (None, None) => None,
+        let Secrets { token: own_token, password, key: own_key } = Secrets::of(user);
+        let token = match (token, own_token, &user.username) {
+            (Some(file), ..) => Some(Token::File(file)),
+            (None, Some(token), _) => Some(Token::Fixed(authorization("Bearer", &token)?)),
+            (None, None, Some(name)) => {
+                let password = password.unwrap_or_default();
+                Some(Token::Fixed(authorization("Basic", &BASE64_STANDARD.encode(format!("{name}:{password}")))?))
+            }
+            (None, None, None) => None,
         };
         let certificate = pem(user.client_certificate_data.as_deref(), user.client_certificate.as_deref())?;
         let key = pem(own_key.as_deref(), user.client_key.as_deref())?;
@@ -92,9 +105,14 @@ impl Route {
             _ => return Err("its user has one of client certificate and key: both or neither are needed".to_owned()),
         };
         if token.is_none() && identity.is_none() {
-            return Err("its user has neither a token nor a certificate".to_owned());
+            return Err("its user has neither a token, a password nor a certificate".to_owned());
         }
-        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, authorities, identity, token })
+        let trust = match authorities {
+            _ if config.accept_invalid_certs => Trust::Anyone,
+            Some(pem) => Trust::Authorities(pem),
+            None => Trust::System,
+        };
+        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, trust, identity, token })
     }
 }
 
@@ -108,17 +126,26 @@ pub(crate) fn pem(data: Option<&str>, file: Option<&str>) -> Result<Option<Pem>,
     }
 }
 
-fn bearer(token: &str) -> Result<HeaderValue, String> {
-    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "its user's token cannot be sent".to_owned())?;
+fn authorization(scheme: &str, credentials: &str) -> Result<HeaderValue, String> {
+    let header = HeaderValue::try_from(format!("{scheme} {credentials}"));
+    let mut header = header.map_err(|_| "its user's token cannot be sent".to_owned())?;
     header.set_sensitive(true);
     Ok(header)
 }
 
-/// A user's token and key, which kube keeps behind a type of another crate, and gives away as JSON.
-fn secrets(user: &AuthInfo) -> (Option<String>, Option<String>) {
-    let user = serde_json::to_value(user).unwrap_or_default();
-    let text = |name: &str| user.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    (text("token"), text("client-key-data"))
+/// What kube keeps behind a type of another crate, and gives away as JSON.
+struct Secrets {
+    token: Option<String>,
+    password: Option<String>,
+    key: Option<String>,
+}
+
+impl Secrets {
+    fn of(user: &AuthInfo) -> Self {
+        let user = serde_json::to_value(user).unwrap_or_default();
+        let text = |name: &str| user.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { token: text("token"), password: text("password"), key: text("client-key-data") }
+    }
 }
 
 impl fmt::Debug for Pem {

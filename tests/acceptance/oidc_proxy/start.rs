@@ -124,8 +124,9 @@ async fn flags_of_a_client_say_where_the_api_server_is() {
         (&[&kubeconfig[..], "--context=other"][..], "\"none\" does not exist"),
         (&[&kubeconfig, "--user=nobody"], "\"nobody\" does not exist"),
         (&["-n=x"], "has no server"),
-        (&[&server, &ca], "neither a token nor a certificate"),
+        (&[&server, &ca], "neither a token, a password nor a certificate"),
         (&[&server, "--token=hush", "--certificate-authority=/nowhere"], "/nowhere"),
+        (&[&server, "--token=hush", &ca, "--insecure-skip-tls-verify"], "one or the other"),
         (&["--token=hush"], "has no server"),
         (&[], "no --kubeconfig is given"),
     ] {
@@ -133,6 +134,26 @@ async fn flags_of_a_client_say_where_the_api_server_is() {
         assert!(exit.code == Some(1) && exit.output.contains(why), "{flags:?}: {}", exit.output);
         assert_absent(&exit.output, &["hush", OWN]);
     }
+}
+
+#[tokio::test]
+async fn an_api_server_that_nobody_vouches_for_is_believed_if_it_is_said() {
+    let world = World::new().await;
+    let url = world.api.url();
+    let get = async |proxy: &Proxy| world.send(proxy, json!({}), Request::get("/")).await.status;
+    world.write_kubeconfig(&format!("server: '{url}'"), "username: a, password: hush");
+    assert_eq!(get(&world.proxy(&[]).await).await, 502);
+    let proxy = world.proxy(&["--insecure-skip-tls-verify"]).await;
+    proxy.line_with(&["insecure-skip-tls-verify", "can act as everybody"]).await;
+    assert_eq!(get(&proxy).await, 200);
+    assert_eq!(world.api.last_request().header("authorization"), Some("Basic YTpodXNo"));
+    proxy.assert_silent_about(&["hush", "YTpodXNo"]);
+
+    world.write_kubeconfig(&format!("server: '{url}', insecure-skip-tls-verify: true"), "token: hush");
+    assert_eq!(get(&world.proxy(&[]).await).await, 200);
+    // As in client-go: an authority on the command line is meant to be needed.
+    std::fs::write(world.path("other.pem"), Authority::new("other").pem()).unwrap();
+    assert_eq!(get(&world.proxy(&[&format!("--certificate-authority={}", world.path("other.pem"))]).await).await, 502);
 }
 
 #[tokio::test]
@@ -155,13 +176,11 @@ async fn a_kubeconfig_that_needs_what_is_not_built_is_refused() {
     let world = World::new().await;
     let (url, ca) = (world.api.url(), world.path("ca.pem"));
     for (cluster, user, why) in [
-        (format!("server: '{url}', insecure-skip-tls-verify: true"), "token: hush", "insecure-skip-tls-verify"),
         (
             format!("server: '{url}', certificate-authority: {ca}"),
             "exec: {apiVersion: client.authentication.k8s.io/v1, command: 'true', interactiveMode: Never}",
             "a user with exec",
         ),
-        (format!("server: '{url}', certificate-authority: {ca}"), "username: a, password: hush", "a user with a password"),
         (format!("server: '{url}', certificate-authority: {ca}"), "token: hush, as: root", "a user who acts as another"),
     ] {
         world.write_kubeconfig(&cluster, user);

@@ -23,6 +23,7 @@ pub(crate) struct Options {
     pub(crate) server: String,
     pub(crate) tls_server_name: String,
     pub(crate) certificate_authority: String,
+    pub(crate) insecure_skip_tls_verify: bool,
     pub(crate) client_certificate: String,
     pub(crate) client_key: String,
     pub(crate) cluster: String,
@@ -203,11 +204,16 @@ pub(super) const CLIENT: Flags = &[
         .help("This program's own token for the API server. Whoever lists processes can read it: a kubeconfig with tokenFile is better."),
     warned("namespace", Text(|o| &mut o.namespace), "Without effect, but that the pod's ServiceAccount is not used."),
     warned("request-timeout", Text(|o| &mut o.request_timeout), "Without effect, but that the pod's ServiceAccount is not used."),
-    refused("insecure-skip-tls-verify", NoBool("false")),
+    obeyed(
+        "insecure-skip-tls-verify",
+        Bool(|o| &mut o.insecure_skip_tls_verify),
+        "an_api_server_that_nobody_vouches_for_is_believed_if_it_is_said",
+    )
+    .help("Nobody needs to vouch for the API server: whoever stands between can act as everybody."),
     obeyed("tls-server-name", Text(|o| &mut o.tls_server_name), "the_api_server_may_have_another_name_than_its_url")
         .help("The name in the API server's certificate, rather than its URL's host."),
-    refused("as-uid", NoValue("string", "")),
-    refused("as-user-extra", NoValue("strings", "")),
+    warned("as-uid", NoValue("string", ""), "Without effect, as without client-go's --as."),
+    warned("as-user-extra", NoValue("strings", ""), "Without effect, as without client-go's --as."),
     warned("disable-compression", NoBool("false"), "Without effect: bodies are passed on as they are."),
     warned("kube-client-qps", NoValue("float32", "0"), "Without effect: no rate is limited."),
     warned("kube-client-burst", NoValue("int", "0"), "Without effect: no rate is limited."),

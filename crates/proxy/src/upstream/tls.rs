@@ -1,22 +1,16 @@
 use std::sync::Arc;
 
-use rustls::{ClientConfig, client::Resumption};
-use settings::{ServingPair, UpstreamRoots, Watched, tls_client};
+use rustls::{
+    ClientConfig, ConfigBuilder,
+    client::{Resumption, WantsClientCert},
+};
+use settings::{ServingPair, Watched};
 
 use crate::tls::TodaysPair;
 
-/// The client side of TLS with the upstream, which must be vouched for by `roots`, as they are at each handshake, or by
-/// the system's authorities. An upstream that asks for a certificate is shown that of `pair`, as it is at each handshake.
-///
-/// # Errors
-///
-/// The cryptographic library does not fit.
-pub fn client_config(
-    roots: Option<Arc<Watched<UpstreamRoots>>>,
-    pair: Option<Arc<Watched<ServingPair>>>,
-) -> Result<ClientConfig, rustls::Error> {
-    let builder = tls_client(roots)?;
-    Ok(match pair {
+/// The client side of TLS with the upstream. One that asks for a certificate is shown that of `pair`, as it is at each handshake.
+pub fn client_config(builder: ConfigBuilder<ClientConfig, WantsClientCert>, pair: Option<Arc<Watched<ServingPair>>>) -> ClientConfig {
+    match pair {
         Some(pair) => {
             let mut config = builder.with_client_cert_resolver(Arc::new(TodaysPair(Some(pair))));
             // A resumed session would still be that of the certificate before.
@@ -24,7 +18,7 @@ pub fn client_config(
             config
         }
         None => builder.with_no_client_auth(),
-    })
+    }
 }
 
 /// The same without a certificate; `None`: it has none.
