@@ -25,8 +25,8 @@ build:
 	$(CARGO) build -p kube-rbac-proxy -p kube-oidc-proxy
 
 # Where cargo puts what it builds for this machine.
-TARGET := $(or $(CARGO_TARGET_DIR),target)
-BUILT := $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')
 
 release:
 	$(CARGO) build --release -p kube-rbac-proxy -p kube-oidc-proxy

@@ -73,6 +73,13 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_only_client_go_knows_are_named_and_change_nothing() {
+        let line = read(&["--as-uid=1", "--as-user-extra=a=b"]);
+        assert_eq!((line.errors, line.options), (vec![], (PROGRAM.defaults)()));
+        assert_eq!(line.ignored, ["as-uid", "as-user-extra"]);
+    }
+
+    #[test]
     fn no_line_of_the_start_shows_the_token() {
         let line = read(&["--token=hush", "--server=https://a"]);
         let said: Vec<String> = PROGRAM.lines(&line.options).collect();

@@ -108,14 +108,14 @@ impl Files {
 }
 
 fn authorities(trust: &Trust) -> Result<Option<Arc<Watched<UpstreamRoots>>>, String> {
-    let Trust::Authorities(pem) = trust else { return Ok(None) };
-    let roots = match pem.clone() {
-        Pem::File(path) => UpstreamRoots::open(API_CA, path).map_err(|why| why.to_string()),
-        Pem::Inline(bytes) => {
-            UpstreamRoots::parse(&[Contents::new("certificate-authority-data", bytes)]).map(Watched::fixed).map_err(|why| why.to_string())
+    match trust {
+        Trust::System | Trust::Anyone => Ok(None),
+        Trust::Authorities(Pem::File(path)) => UpstreamRoots::open(API_CA, path.clone()).map(Some).map_err(|why| why.to_string()),
+        Trust::Authorities(Pem::Inline(bytes)) => {
+            let roots = UpstreamRoots::parse(&[Contents::new("certificate-authority-data", bytes.clone())]);
+            roots.map(|roots| Some(Watched::fixed(roots))).map_err(|why| why.to_string())
         }
-    };
-    roots.map(Some)
+    }
 }
 
 fn identity(pair: (Pem, Pem)) -> Result<Arc<Watched<ServingPair>>, String> {
