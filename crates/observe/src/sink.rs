@@ -1,17 +1,24 @@
 use std::{
     io::Write,
+    iter,
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::Metrics;
 
 /// How many lines may wait for standard error. A request never waits for it: beyond this a line is dropped and counted.
 const WAITING_LINES: usize = 1024;
+
+/// How many bytes of lines are written at once, at most, unless one line is longer.
+const BATCH: usize = 16 << 10;
+
+/// How long lines gather when they come quickly.
+const REST: Duration = Duration::from_millis(5);
 
 /// How long the end of the program waits for the last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -54,14 +61,59 @@ impl Sink {
     }
 }
 
+/// Writes what waits, many lines at a time where there are many: to wake up for each costs more than to write it.
 fn write_all(waiting: &Receiver<Message>) {
-    let (mut stderr, mut stdout) = (std::io::stderr(), std::io::stdout());
-    while let Ok(message) = waiting.recv() {
-        match message {
-            // A closed standard error, or output, ends the log and not the program.
-            Message::Line(line) => drop(stderr.write_all(line.as_bytes())),
-            Message::Access(line) => drop(stdout.write_all(line.as_bytes())),
-            Message::Flush(done) => drop(done.send(())),
+    let (mut batch, mut written) = (Batch::default(), None::<Instant>);
+    while let Ok(first) = waiting.recv() {
+        if written.is_some_and(|written| written.elapsed() < REST) {
+            thread::sleep(REST);
         }
+        for message in iter::once(first).chain(waiting.try_iter().take(WAITING_LINES)) {
+            match message {
+                Message::Line(line) => batch.add(Stream::Error, &line),
+                Message::Access(line) => batch.add(Stream::Output, &line),
+                Message::Flush(done) => {
+                    batch.write();
+                    // Who asked for it may have stopped waiting.
+                    let _ = done.send(());
+                }
+            }
+        }
+        batch.write();
+        written = Some(Instant::now());
+    }
+}
+
+/// Lines for one stream that are written at once, in the order in which they came.
+#[derive(Default)]
+struct Batch {
+    stream: Stream,
+    lines: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+enum Stream {
+    #[default]
+    Error,
+    Output,
+}
+
+impl Batch {
+    fn add(&mut self, stream: Stream, line: &str) {
+        if stream != self.stream || self.lines.len() + line.len() > BATCH {
+            self.write();
+            self.stream = stream;
+        }
+        self.lines.extend_from_slice(line.as_bytes());
+    }
+
+    fn write(&mut self) {
+        // A closed standard error, or output, ends the log and not the program.
+        let _ = match self.stream {
+            Stream::Error => std::io::stderr().write_all(&self.lines),
+            Stream::Output => std::io::stdout().write_all(&self.lines),
+        };
+        self.lines.clear();
+        self.lines.shrink_to(BATCH);
     }
 }
