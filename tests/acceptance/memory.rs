@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use testkit::{
     client::{Client, Request, Version},
     process::{Proxy, binary, free_port},
+    upstream::{Reply, Upstream},
     wait::in_time,
     wire::Wire,
 };
@@ -90,6 +92,32 @@ async fn all_attacks_together_fit_in_64_mib() {
     assert!(peak * 1024 < LIMIT, "{peak} KiB");
     let [first, later @ ..] = &after[..] else { panic!("{after:?}") };
     assert!(later.iter().any(|kept| *kept < first + first / 5), "{after:?}");
+}
+
+/// The library would read 400 KiB at a time for each, and keep a buffer of that size while a connection waits for more to do.
+#[tokio::test]
+async fn many_large_answers_at_once_take_little_memory() {
+    const AT_ONCE: usize = 60;
+    const LENGTH: usize = 3 << 20;
+    let big = Reply::ok("x".repeat(LENGTH));
+    let scene = Scene::around(Upstream::start(move |_| big.clone()).await).await;
+    let proxy = scene.proxy(&[] as &[&str]).await;
+    assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    let (baseline, _) = proxy.resident_kib();
+
+    let (tls, request) = (scene.authority.tls(), Request::get("/").bearer(ALICE));
+    let mut clients = join_all((0..AT_ONCE).map(|_| Client::connect(Version::H2, proxy.secure(), &tls))).await;
+    let mut answers = Vec::new();
+    for client in &mut clients {
+        let mut exchange = client.open(&request).await.unwrap();
+        let (status, fields) = exchange.head().await.unwrap();
+        answers.push(exchange.rest_of(status, fields));
+    }
+    for answer in join_all(answers).await {
+        assert_eq!(answer.unwrap().body.len(), LENGTH);
+    }
+    let peak = proxy.peak_kib();
+    assert!(peak < baseline + 20 * 1024, "{baseline} KiB, then {peak} KiB");
 }
 
 async fn attack(scene: &Scene, proxy: &Proxy) {

@@ -22,6 +22,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{
     Speech,
     http2::Http2,
+    portions::Portions,
     upload::Upload,
     via::{self, TunnelError},
 };
@@ -154,8 +155,8 @@ impl Connector {
     }
 
     async fn http1(&self, stream: impl Socket) -> Result<SendRequest<Upload>, ConnectError> {
-        let handshake =
-            http1::Builder::new().max_header_size(HEAD_BYTES as usize).max_headers(HEAD_FIELDS).handshake(TokioIo::new(stream)).await;
+        let io = TokioIo::new(Portions::new(stream));
+        let handshake = http1::Builder::new().max_header_size(HEAD_BYTES as usize).max_headers(HEAD_FIELDS).handshake(io).await;
         let (sender, connection) = handshake.map_err(|source| ConnectError::Http { host: self.host.clone(), source })?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {

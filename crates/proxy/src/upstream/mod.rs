@@ -5,6 +5,7 @@ mod connect;
 mod http2;
 mod outgoing;
 mod pool;
+mod portions;
 mod tls;
 mod upload;
 mod via;
