@@ -12,7 +12,7 @@ use testkit::{
     client::{Client, Request, Version},
     process::{Proxy, binary, free_port},
     upstream::{Reply, Upstream},
-    wait::in_time,
+    wait::{in_time, wait_for_within},
     wire::Wire,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -48,8 +48,7 @@ impl Drop for Cgroup {
 }
 
 /// fault-17: everything that the other tests do to it, again and again, in 64 MiB: of a cgroup, or where none can be had,
-/// by its own peak. The allocator keeps some of what was needed once, in pieces, more or less of it; what is kept does not
-/// grow from time to time.
+/// by its own peak. What it took is the system's again a minute later, while there are requests, as there always are.
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "figures, for whoever asks for them with --nocapture")]
 async fn all_attacks_together_fit_in_64_mib() {
@@ -90,8 +89,16 @@ async fn all_attacks_together_fit_in_64_mib() {
     let peak = proxy.peak_kib();
     println!("cgroup {}: {baseline} KiB, then {after:?} KiB, peak {peak} KiB", cgroup.is_some());
     assert!(peak * 1024 < LIMIT, "{peak} KiB");
-    let [first, later @ ..] = &after[..] else { panic!("{after:?}") };
-    assert!(later.iter().any(|kept| *kept < first + first / 5), "{after:?}");
+    // On other machines the allocator is one that keeps it.
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    wait_for_within("memory to be free again", Duration::from_secs(60), async || {
+        assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+        let (kept, _) = proxy.resident_kib();
+        if kept <= baseline + baseline / 10 { Ok(()) } else { Err(format!("{kept} KiB, of {baseline} at rest")) }
+    })
+    .await;
 }
 
 /// The library would read 400 KiB at a time for each, and keep a buffer of that size while a connection waits for more to do.

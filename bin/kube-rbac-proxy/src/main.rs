@@ -18,6 +18,11 @@ use std::{env, process::ExitCode};
 use command::Version;
 use flags::{CHECK, EXPLAIN, Options, PROGRAM};
 
+/// Gives back to the system what a flood has needed, which the C library's keeps. Its settings are in `.cargo/config.toml`.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
