@@ -89,8 +89,10 @@ async fn all_attacks_together_fit_in_64_mib() {
     let peak = proxy.peak_kib();
     println!("cgroup {}: {baseline} KiB, then {after:?} KiB, peak {peak} KiB", cgroup.is_some());
     assert!(peak * 1024 < LIMIT, "{peak} KiB");
-    // On other machines the allocator is one that keeps it.
+    // On other machines the allocator is one that keeps it, but not more of it from time to time.
     if !cfg!(target_arch = "x86_64") {
+        let [first, later @ ..] = &after[..] else { panic!("{after:?}") };
+        assert!(later.iter().any(|kept| *kept < first + first / 5), "{after:?}");
         return;
     }
     wait_for_within("memory to be free again", Duration::from_secs(60), async || {
