@@ -106,8 +106,8 @@ impl Connector {
         let stream = self.dial().await?;
         let Some(tls) = &self.tls else {
             return match self.http2_only {
-                true => self.http2(stream, Scheme::HTTP).await,
-                false => self.http1(stream).await.map(Connected::Http1),
+                true => self.http2(Box::new(stream), Scheme::HTTP).await,
+                false => self.http1(Box::new(stream)).await.map(Connected::Http1),
             };
         };
         let stream = self.secure(stream, &tls.usual).await?;
@@ -123,7 +123,7 @@ impl Connector {
         let stream = self.dial().await?;
         match &self.tls {
             Some(tls) => self.http1(self.secure(stream, &tls.http1).await?).await,
-            None => self.http1(stream).await,
+            None => self.http1(Box::new(stream)).await,
         }
     }
 
@@ -144,17 +144,17 @@ impl Connector {
         }
     }
 
-    async fn secure(&self, stream: TcpStream, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, ConnectError> {
+    async fn secure(&self, stream: TcpStream, tls: &Arc<ClientConfig>) -> Result<Box<TlsStream<TcpStream>>, ConnectError> {
         let host = || self.host.clone();
         let name = self.server_name.clone().map_or_else(|| ServerName::try_from(host()), Ok);
         let name = name.map_err(|source| ConnectError::Name { host: host(), source })?;
         match timeout(HANDSHAKE, TlsConnector::from(Arc::clone(tls)).connect(name, stream)).await {
-            Ok(stream) => stream.map_err(|source| ConnectError::Tls { host: host(), source }),
+            Ok(stream) => stream.map(Box::new).map_err(|source| ConnectError::Tls { host: host(), source }),
             Err(_) => Err(ConnectError::Tls { host: host(), source: io::ErrorKind::TimedOut.into() }),
         }
     }
 
-    async fn http1(&self, stream: impl Socket) -> Result<SendRequest<Upload>, ConnectError> {
+    async fn http1(&self, stream: Box<dyn Socket>) -> Result<SendRequest<Upload>, ConnectError> {
         let io = TokioIo::new(Portions::new(stream));
         let handshake = http1::Builder::new().max_header_size(HEAD_BYTES as usize).max_headers(HEAD_FIELDS).handshake(io).await;
         let (sender, connection) = handshake.map_err(|source| ConnectError::Http { host: self.host.clone(), source })?;
@@ -166,7 +166,7 @@ impl Connector {
         Ok(sender)
     }
 
-    async fn http2(&self, stream: impl Socket, scheme: Scheme) -> Result<Connected, ConnectError> {
+    async fn http2(&self, stream: Box<dyn Socket>, scheme: Scheme) -> Result<Connected, ConnectError> {
         let connection = Http2::handshake(stream, scheme).await;
         connection.map(Connected::Http2).map_err(|source| ConnectError::Http { host: self.host.clone(), source })
     }

@@ -61,7 +61,7 @@ struct Usage {
 }
 
 impl Http2 {
-    pub(super) async fn handshake(stream: impl Socket, scheme: Scheme) -> hyper::Result<Arc<Self>> {
+    pub(super) async fn handshake(stream: Box<dyn Socket>, scheme: Scheme) -> hyper::Result<Arc<Self>> {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)

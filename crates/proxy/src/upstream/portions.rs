@@ -6,27 +6,29 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
+use crate::Socket;
+
 /// What one read gives at most: less costs processor time for each large answer, more costs memory for each that is under way.
 const PORTION: u64 = 32 * 1024;
 
 /// A connection that is read in portions. The HTTP library's buffer becomes twice as large as what one read has filled, up to
 /// 400 KiB, and stays so while the connection waits for its next request: a hundred such would be a sidecar's whole memory.
-pub(super) struct Portions<S>(Take<S>);
+pub(super) struct Portions(Take<Box<dyn Socket>>);
 
-impl<S: AsyncRead> Portions<S> {
-    pub(super) fn new(stream: S) -> Self {
+impl Portions {
+    pub(super) fn new(stream: Box<dyn Socket>) -> Self {
         Self(stream.take(PORTION))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Portions<S> {
+impl AsyncRead for Portions {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.0.set_limit(PORTION);
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Portions<S> {
+impl AsyncWrite for Portions {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(self.0.get_mut()).poll_write(cx, buffer)
     }
