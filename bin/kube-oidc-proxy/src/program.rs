@@ -1,11 +1,11 @@
 use std::{process::ExitCode, sync::Arc};
 
-use ::settings::{Contents, Reloadable, ServingPair, UpstreamRoots, Watched, followed, now, tls_client, tls_client_of_anyone, watch};
+use ::settings::{Contents, Reloadable, ServingPair, Trust, UpstreamRoots, Watched, followed, now, tls_client, watch};
 use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
 use http::{HeaderMap, HeaderName, header, uri::Scheme};
-use kube_api::{Api, Pem, Route, Trust};
+use kube_api::{Api, Authorities, Pem, Route};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
@@ -74,7 +74,7 @@ struct Files {
     route: Arc<Route>,
     /// Reviews tokens, and says whom clients may act as.
     reviewer: Option<Arc<Api>>,
-    api_roots: Option<Arc<Watched<UpstreamRoots>>>,
+    api_trust: Trust,
     api_pair: Option<Arc<Watched<ServingPair>>>,
 }
 
@@ -90,31 +90,32 @@ impl Files {
         let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
         let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
         let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
-        let api_roots = authorities(&route.trust).map_err(|why| errors.push(format!("{API_CA}: {why}")));
+        let api_trust = trust(&route.authorities).map_err(|why| errors.push(format!("{API_CA}: {why}")));
         let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
-        let (api_roots, api_pair) = (api_roots.ok()?, api_pair.ok()?);
+        let (api_trust, api_pair) = (api_trust.ok()?, api_pair.ok()?);
         let reviewer = match sources.asks {
             true => Some(Api::connect(sources.api).await.map(Arc::new).map_err(|why| errors.push(why.to_string())).ok()?),
             false => None,
         };
-        Some(Self { serving: serving.ok()?, named, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), reviewer, api_roots, api_pair })
+        Some(Self { serving: serving.ok()?, named, oidc_roots: oidc_roots.ok()?, route: Arc::new(route), reviewer, api_trust, api_pair })
     }
 
     fn followed(&self) -> Vec<(std::time::Duration, Arc<dyn Reloadable>)> {
-        let roots = followed(&self.oidc_roots).chain(followed(&self.api_roots));
+        let roots = followed(&self.oidc_roots).chain(followed(self.api_trust.roots()));
         let pairs = followed([&self.serving]).chain(followed(&self.api_pair)).chain(followed(self.named.iter().map(|(_, pair)| pair)));
         roots.chain(pairs).map(|entry| (INTERVAL, entry)).collect()
     }
 }
 
-fn authorities(trust: &Trust) -> Result<Option<Arc<Watched<UpstreamRoots>>>, String> {
-    match trust {
-        Trust::System | Trust::Anyone => Ok(None),
-        Trust::Authorities(Pem::File(path)) => UpstreamRoots::open(API_CA, path.clone()).map(Some).map_err(|why| why.to_string()),
-        Trust::Authorities(Pem::Inline(bytes)) => {
+fn trust(authorities: &Authorities) -> Result<Trust, String> {
+    match authorities {
+        Authorities::System => Ok(Trust::System),
+        Authorities::These(Pem::File(path)) => UpstreamRoots::open(API_CA, path.clone()).map(Trust::Roots).map_err(|why| why.to_string()),
+        Authorities::These(Pem::Inline(bytes)) => {
             let roots = UpstreamRoots::parse(&[Contents::new("certificate-authority-data", bytes.clone())]);
-            roots.map(|roots| Some(Watched::fixed(roots))).map_err(|why| why.to_string())
+            roots.map(|roots| Trust::Roots(Watched::fixed(roots))).map_err(|why| why.to_string())
         }
+        Authorities::Anyone => Ok(Trust::Anyone),
     }
 }
 
@@ -151,11 +152,7 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     });
     let gate = gate.map_err(|why| why.to_string())?;
     let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
-    let builder = || match files.route.trust {
-        Trust::Anyone => tls_client_of_anyone(),
-        Trust::System | Trust::Authorities(_) => tls_client(files.api_roots.clone()),
-    };
-    let tls = is_https.then(builder).transpose().map_err(|why| format!("TLS cannot be prepared: {why}"))?;
+    let tls = is_https.then(|| tls_client(files.api_trust.clone())).transpose().map_err(|why| format!("TLS cannot be prepared: {why}"))?;
     let tls = tls.map(|builder| client_config(builder, files.api_pair.clone()));
     let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
     let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
@@ -190,7 +187,7 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     let mut config = config.map_err(|why| vec![format!("--tls-cipher-suites, --tls-min-version: they do not fit together: {why}")])?;
     Arc::make_mut(&mut config).cert_resolver = Arc::new(PairsByName { usual: Arc::clone(&files.serving), named: files.named.clone() });
     metrics.certificate_not_after("serving", files.serving.current().not_after);
-    if matches!(files.route.trust, Trust::Anyone) {
+    if matches!(files.api_trust, Trust::Anyone) {
         tracing::warn!("insecure-skip-tls-verify: whoever stands between here and the API server can act as everybody");
     }
     if let Some(warning) = files.serving.current().warning(now()) {

@@ -27,5 +27,5 @@ pub use error::{ApiError, ConnectError};
 pub use health::Health;
 pub use limits::Lane;
 pub use overrides::Overrides;
-pub use route::{Pem, Route, Trust};
+pub use route::{Authorities, Pem, Route};
 pub use token_review::TokenVerdict;

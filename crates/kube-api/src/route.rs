@@ -20,7 +20,7 @@ pub struct Route {
     /// The proxy between here and there.
     pub proxy: Option<Uri>,
     /// Who vouches for it.
-    pub trust: Trust,
+    pub authorities: Authorities,
     /// This program's own certificate and key.
     pub identity: Option<(Pem, Pem)>,
     token: Option<Token>,
@@ -28,11 +28,11 @@ pub struct Route {
 
 /// Who vouches for the API server.
 #[derive(Clone, Debug)]
-pub enum Trust {
+pub enum Authorities {
     /// The system's authorities.
     System,
     /// These.
-    Authorities(Pem),
+    These(Pem),
     /// Nobody, and it is believed: `insecure-skip-tls-verify`.
     Anyone,
 }
@@ -107,12 +107,12 @@ impl Route {
         if token.is_none() && identity.is_none() {
             return Err("its user has neither a token, a password nor a certificate".to_owned());
         }
-        let trust = match authorities {
-            _ if config.accept_invalid_certs => Trust::Anyone,
-            Some(pem) => Trust::Authorities(pem),
-            None => Trust::System,
+        let authorities = match authorities {
+            _ if config.accept_invalid_certs => Authorities::Anyone,
+            Some(pem) => Authorities::These(pem),
+            None => Authorities::System,
         };
-        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, trust, identity, token })
+        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, authorities, identity, token })
     }
 }
 

@@ -28,7 +28,7 @@ pub use error::{LoadError, Location, ParseError};
 pub use files::{Contents, MAX_FILE_BYTES};
 pub use path_lists::PathLists;
 pub use serving::{ServingPair, now};
-pub use todays_roots::{tls_client, tls_client_of_anyone};
+pub use todays_roots::{Trust, tls_client};
 pub use token_auth_file::TokenAuthFile;
 pub use upstream_roots::UpstreamRoots;
 pub use watch::watch;

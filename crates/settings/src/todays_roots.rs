@@ -14,34 +14,52 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{UpstreamRoots, Watched};
 
-/// The client side of TLS with servers that must be vouched for by `roots`, as they are at each handshake, or by the system's
-/// authorities; without its own certificate.
-///
-/// # Errors
-///
-/// The cryptographic library does not fit.
-pub fn tls_client(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    Ok(match roots {
-        Some(roots) => builder.dangerous().with_custom_certificate_verifier(Arc::new(TodaysRoots { roots: Some(roots), provider })),
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            builder.with_root_certificates(roots)
-        }
-    })
+/// Who vouches for servers.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The system's authorities.
+    System,
+    /// These, as they are at each handshake.
+    Roots(Arc<Watched<UpstreamRoots>>),
+    /// Nobody needs to: whoever stands between reads and writes what is said.
+    Anyone,
 }
 
-/// The same with servers for which nobody needs to vouch: whoever stands between reads and writes what is said.
+/// The client side of TLS with servers that are trusted so; without its own certificate.
 ///
 /// # Errors
 ///
 /// The cryptographic library does not fit.
-pub fn tls_client_of_anyone() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+pub fn tls_client(trust: impl Into<Trust>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(TodaysRoots { roots: None, provider })))
+    let roots = match trust.into() {
+        Trust::System => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            return Ok(builder.with_root_certificates(roots));
+        }
+        Trust::Roots(roots) => Some(roots),
+        Trust::Anyone => None,
+    };
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(TodaysRoots { roots, provider })))
+}
+
+impl Trust {
+    /// The authorities, if they are those of a file.
+    pub fn roots(&self) -> Option<&Arc<Watched<UpstreamRoots>>> {
+        match self {
+            Self::Roots(roots) => Some(roots),
+            Self::System | Self::Anyone => None,
+        }
+    }
+}
+
+/// `None`: no file is named, and the system's authorities vouch.
+impl From<Option<Arc<Watched<UpstreamRoots>>>> for Trust {
+    fn from(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Self {
+        roots.map_or(Self::System, Self::Roots)
+    }
 }
 
 /// Believes whom the file of this moment vouches for, and as in Go a certificate that is itself in the file.
