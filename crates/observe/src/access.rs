@@ -24,8 +24,8 @@ impl Access {
     pub fn of(source: IpAddr, path: &str, headers: &HeaderMap) -> Option<Self> {
         LOG.get()?;
         let source = source.to_canonical();
-        let claimed = headers.get("x-forwarded-for").map(|value| String::from_utf8_lossy(value.as_bytes()));
-        Some(Self { source, claimed: others(&claimed.unwrap_or_default(), source), path: path.to_owned() })
+        let claimed = headers.get("x-forwarded-for").map(|value| cut(value.as_bytes())).unwrap_or_default();
+        Some(Self { source, claimed: others(&claimed, source), path: cut(path.as_bytes()) })
     }
 
     /// It goes upstream by this permit; without one it is refused, or fails upstream.
@@ -87,6 +87,14 @@ fn words(texts: &[String]) -> String {
     texts.iter().map(|text| word(text)).collect::<Vec<_>>().join("|")
 }
 
+/// Of what anybody may send a megabyte of, the beginning.
+fn cut(text: &[u8]) -> String {
+    const MOST: usize = 4096;
+    let beginning = String::from_utf8_lossy(text.get(..MOST).unwrap_or(text));
+    let rest = if text.len() > MOST { "…" } else { "" };
+    format!("{beginning}{rest}")
+}
+
 /// As it is, or quoted where it could look like more than one value, or more than one line.
 fn word(text: &str) -> String {
     let quoted = format!("{text:?}");
@@ -130,6 +138,14 @@ mod tests {
         let user = outbound(&told).expect("another");
         assert_eq!((user.name.as_str(), user.uid.as_str(), words(&user.groups).as_str()), ("jjackson", "1", "a|b"));
         assert_eq!(extra(&user), "k=v originaluser.jetstack.io-user=\"mm osley\" ");
+    }
+
+    #[test]
+    fn of_a_very_long_text_the_beginning_is_told() {
+        for length in [0, 1, 4096] {
+            assert_eq!(cut("x".repeat(length).as_bytes()), "x".repeat(length));
+        }
+        assert_eq!(cut("x".repeat(1 << 20).as_bytes()), "x".repeat(4096) + "…");
     }
 
     #[test]

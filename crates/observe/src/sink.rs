@@ -3,7 +3,8 @@ use std::{
     iter,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -11,8 +12,10 @@ use std::{
 
 use crate::Metrics;
 
-/// How many lines may wait for standard error. A request never waits for it: beyond this a line is dropped and counted.
+/// How many lines may wait for standard error, and how many bytes of them. A request never waits for it: beyond this a line is
+/// dropped and counted.
 const WAITING_LINES: usize = 1024;
+const WAITING_BYTES: usize = 1 << 20;
 
 /// How many bytes of lines are written at once, at most, unless one line is longer.
 const BATCH: usize = 16 << 10;
@@ -27,6 +30,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Sink {
     messages: SyncSender<Message>,
+    waiting: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
@@ -40,14 +44,19 @@ pub(crate) enum Message {
 
 impl Sink {
     pub(crate) fn open(metrics: Arc<Metrics>) -> std::io::Result<Self> {
-        let (messages, waiting) = sync_channel(WAITING_LINES);
-        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&waiting))?;
-        Ok(Self { messages, metrics })
+        let (messages, received) = sync_channel(WAITING_LINES);
+        let waiting = Arc::<AtomicUsize>::default();
+        let written = Arc::clone(&waiting);
+        thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&received, &written))?;
+        Ok(Self { messages, waiting, metrics })
     }
 
     /// Hands over a line that ends with `\n`. Never blocks.
     pub(crate) fn send(&self, message: Message) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.messages.try_send(message) {
+        let bytes = message.bytes();
+        let is_sent = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= WAITING_BYTES && self.messages.try_send(message).is_ok();
+        if !is_sent {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             self.metrics.log_line_dropped();
         }
     }
@@ -61,14 +70,24 @@ impl Sink {
     }
 }
 
+impl Message {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line) | Self::Access(line) => line.len(),
+            Self::Flush(_) => 0,
+        }
+    }
+}
+
 /// Writes what waits, many lines at a time where there are many: to wake up for each costs more than to write it.
-fn write_all(waiting: &Receiver<Message>) {
+fn write_all(messages: &Receiver<Message>, waiting: &AtomicUsize) {
     let (mut batch, mut written) = (Batch::default(), None::<Instant>);
-    while let Ok(first) = waiting.recv() {
+    while let Ok(first) = messages.recv() {
         if written.is_some_and(|written| written.elapsed() < REST) {
             thread::sleep(REST);
         }
-        for message in iter::once(first).chain(waiting.try_iter().take(WAITING_LINES)) {
+        for message in iter::once(first).chain(messages.try_iter().take(WAITING_LINES)) {
+            let bytes = message.bytes();
             match message {
                 Message::Line(line) => batch.add(Stream::Error, &line),
                 Message::Access(line) => batch.add(Stream::Output, &line),
@@ -78,6 +97,7 @@ fn write_all(waiting: &Receiver<Message>) {
                     let _ = done.send(());
                 }
             }
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
         batch.write();
         written = Some(Instant::now());
@@ -115,5 +135,26 @@ impl Batch {
         };
         self.lines.clear();
         self.lines.shrink_to(BATCH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_reader_that_stands_still_has_a_bound_in_bytes() {
+        let (messages, received) = sync_channel(WAITING_LINES);
+        let sink = Sink { messages, waiting: Arc::default(), metrics: Metrics::new("test", "0") };
+        let half = || Message::Access("x".repeat(WAITING_BYTES / 2));
+        for _ in 0..4 {
+            sink.send(half());
+        }
+        sink.send(Message::Line("short".to_owned()));
+        assert_eq!(received.try_iter().count(), 2);
+        assert!(sink.metrics.encode().contains("test_log_lines_dropped_total 3"));
+        sink.waiting.store(0, Ordering::Relaxed);
+        sink.send(half());
+        assert_eq!((received.try_iter().count(), sink.waiting.load(Ordering::Relaxed)), (1, WAITING_BYTES / 2));
     }
 }
