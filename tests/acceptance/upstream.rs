@@ -58,6 +58,13 @@ async fn a_new_upstream_ca_is_followed() {
     scene.write("upstream.crt", "broken");
     proxy.line_with(&["E", "--upstream-ca-file", "stays in use"]).await;
     assert_status(&scene.get(&proxy, "/", ALICE).await, 200);
+    // No session lets it in either.
+    scene.write("upstream.crt", wrong.pem());
+    wait_for("502 with the wrong authority", async || match scene.get(&proxy, "/", ALICE).await.status {
+        502 => Ok(()),
+        other => Err(other),
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -32,8 +32,8 @@ pub(crate) struct Way {
     pub(crate) config: Config,
     /// The token that kube does not send, because of how it reads such files.
     pub(crate) token: Option<TokenFile>,
-    /// Files with this program's own certificate and key.
-    pub(crate) identity_files: Vec<PathBuf>,
+    /// What kube reads once, or has sessions by: this program's own certificate and key, and the authorities.
+    pub(crate) files: Vec<PathBuf>,
     /// Who vouches for the API server.
     pub(crate) authorities: Option<Pem>,
 }
@@ -102,17 +102,18 @@ async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, env
     if cluster.certificate_authority_data.is_none() {
         config.root_cert_file = cluster.certificate_authority.map(PathBuf::from);
     }
-    let identity_files = identity_files(&config.auth_info);
+    let files = identity_files(&config.auth_info).chain(config.root_cert_file.clone()).collect();
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("its user's tokenFile is of no use: {error}"))?;
-    Ok(Way { config, token, identity_files, authorities })
+    Ok(Way { config, token, files, authorities })
 }
 
 fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
     let mut config = Config::incluster_env().map_err(|error| error.to_string())?;
     config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
+    let files: Vec<PathBuf> = config.root_cert_file.iter().cloned().collect();
     let authorities = config.root_cert_file.clone().map(Pem::File);
-    Ok(Way { config, token, identity_files: Vec::new(), authorities })
+    Ok(Way { config, token, files, authorities })
 }
 
 /// The URL may hold a password.
@@ -140,10 +141,10 @@ fn missing_user(kubeconfig: &Kubeconfig) -> Option<&str> {
     (!is_described).then_some(user)
 }
 
-fn identity_files(user: &AuthInfo) -> Vec<PathBuf> {
+fn identity_files(user: &AuthInfo) -> impl Iterator<Item = PathBuf> {
     let certificate = user.client_certificate.iter().filter(|_| user.client_certificate_data.is_none());
     let key = user.client_key.iter().filter(|_| user.client_key_data.is_none());
-    certificate.chain(key).map(PathBuf::from).collect()
+    certificate.chain(key).map(PathBuf::from)
 }
 
 /// Takes a token file out of kube's hands, with what client-go prefers it to. A file that is of no use leaves the token

@@ -25,7 +25,8 @@ use crate::{
 
 /// Answers larger than this are none.
 const MAX_ANSWER: usize = 1 << 20;
-/// kube reads this program's own certificate and key once; client-go looks at the files again.
+/// kube reads this program's own certificate and key once, and resumes sessions whatever becomes of the authorities; client-go looks
+/// at the files again.
 const RECHECK_AFTER: Duration = Duration::from_secs(60);
 /// Certificates of exec plugins are renewed this long before they end.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
@@ -51,11 +52,11 @@ const SOON: Option<Duration> = Some(Duration::ZERO);
 impl Transport {
     /// Reads certificates and runs exec plugins; sends nothing.
     pub(crate) async fn open(way: Way) -> Result<Self, String> {
-        let Way { config, token, identity_files, .. } = way;
-        let fingerprint = fingerprint(&identity_files);
+        let Way { config, token, files, .. } = way;
+        let fingerprint = fingerprint(&files);
         let client = build(config.clone()).await?;
         let state = State { client, fingerprint, checked: Instant::now() };
-        Ok(Self { token, renewal: Arc::new(Renewal { config, identity_files, state: Mutex::new(state) }) })
+        Ok(Self { token, renewal: Arc::new(Renewal { config, files, state: Mutex::new(state) }) })
     }
 
     /// Sends one POST. Dropping the future closes the connection it used.
@@ -123,10 +124,10 @@ fn retry_of(status: StatusCode, headers: &http::HeaderMap) -> Option<Duration> {
     after.map_or(SOON, |seconds| Some(Duration::from_secs(seconds)))
 }
 
-/// Makes a new client when this program's own certificate changed.
+/// Makes a new client when this program's own certificate changed, or the authorities.
 struct Renewal {
     config: Config,
-    identity_files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -143,7 +144,7 @@ impl Renewal {
         let fingerprint = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             let ends = ends_soon(&state.client);
-            let is_due = now.duration_since(state.checked) >= RECHECK_AFTER && (ends || !self.identity_files.is_empty());
+            let is_due = now.duration_since(state.checked) >= RECHECK_AFTER && (ends || !self.files.is_empty());
             if !is_due {
                 return state.client.clone();
             }
@@ -160,7 +161,7 @@ impl Renewal {
 
     /// Makes a new client unless the files still have this fingerprint.
     async fn renew(&self, unless: Option<u64>) -> Client {
-        let files = self.identity_files.clone();
+        let files = self.files.clone();
         let fingerprint = spawn_blocking(move || fingerprint(&files)).await.unwrap_or_default();
         let built = match unless == Some(fingerprint) {
             true => None,
@@ -172,9 +173,9 @@ impl Renewal {
             Some(Ok(client)) => {
                 state.client = client;
                 state.fingerprint = fingerprint;
-                tracing::info!("The certificate for the API server was renewed");
+                tracing::info!("The certificates for the API server were renewed");
             }
-            Some(Err(error)) => tracing::warn!(error, "The certificate for the API server cannot be renewed; the last one stays in use"),
+            Some(Err(error)) => tracing::warn!(error, "The certificates for the API server cannot be renewed; the last ones stay in use"),
         }
         state.client.clone()
     }
@@ -252,5 +253,25 @@ mod tests {
         fs::write(folder.path().join("api-client.key"), "broken").expect("written");
         a_minute_passes();
         assert_eq!(presented().await, leaf(&second));
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_authority_is_withdrawn_reviews_nothing_a_minute_later() {
+        let authority = Authority::new("ca");
+        let server = Server::start_tls(&authority.server()).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = server.kubeconfig(folder.path(), Some(authority.pem()), Credential::Token("t"));
+        let settings = ApiSettings { kubeconfig: Some(kubeconfig), ..ApiSettings::default() };
+        let way = Way::find(&settings, &ProxyEnvironment::default()).await.expect("a way");
+        let transport = Transport::open(way).await.expect("a transport");
+        let review = async || {
+            let body = Bytes::from_static(br#"{"spec":{"token":"x"}}"#);
+            in_time("a review", transport.post("/apis/authentication.k8s.io/v1/tokenreviews", body, "")).await.is_ok()
+        };
+        assert!(review().await);
+        fs::write(folder.path().join("api-ca.crt"), Authority::new("other").pem()).expect("written");
+        assert!(review().await, "the connection is still there");
+        transport.renewal.state.lock().expect("no panic").checked -= RECHECK_AFTER;
+        assert!(!review().await);
     }
 }
