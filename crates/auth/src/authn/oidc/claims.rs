@@ -9,9 +9,19 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 const RESERVED: &str = "system:";
 /// Clocks differ: how much too early a token may be.
 const NOT_BEFORE_LEEWAY: i64 = 60;
+const YEAR_1_TO_1970: i64 = 62_135_596_800;
+
+/// What Go reads whatever its letters' case, so that of two such claims the last counts.
+const FOLDED: [&str; 10] = ["iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "_claim_names", "_claim_sources"];
 
 /// Whom the token is for and when it counts; when it ends.
 pub(super) fn check(claims: &Object, client_id: &str, now: i64) -> Result<i64, TokenError> {
+    for name in claims.names() {
+        let folded = name.to_uppercase().to_lowercase();
+        if folded != name && FOLDED.contains(&folded.as_str()) {
+            return Err(problem(name, "is a known claim in other letters"));
+        }
+    }
     // What counts for nothing here must have its type all the same, as in Go.
     for claim in ["sub", "nonce", "at_hash"] {
         if claims.get(claim).is_some_and(|text| !text.is_string() && !text.is_null()) {
@@ -84,7 +94,8 @@ fn date(claims: &Object, claim: &str) -> Result<Option<i64>, TokenError> {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value.as_number().ok_or_else(|| problem(claim, "is no number"))?,
     };
-    if let Some(whole) = number.as_i64() {
+    // Go counts from year 1, and begins again behind the last moment.
+    if let Some(whole) = number.as_i64().filter(|seconds| seconds.checked_add(YEAR_1_TO_1970).is_some()) {
         return Ok(Some(whole));
     }
     #[expect(clippy::cast_possible_truncation, reason = "what is out of range is refused")]

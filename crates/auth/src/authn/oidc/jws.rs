@@ -1,4 +1,5 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::Value;
 
 use super::{Algorithm, Object, TokenError};
 
@@ -31,6 +32,9 @@ impl<'a> Jws<'a> {
         let header = object(header)?;
         if header.get("crit").is_some() {
             return Err(TokenError::Critical);
+        }
+        if header.get("b64").is_some_and(|encoded| *encoded != Value::Bool(true)) {
+            return Err(TokenError::Malformed("its header has b64, and what is signed is encoded"));
         }
         let algorithm = header.text("alg").ok_or(TokenError::Malformed("its header has no alg"))?.parse().ok();
         let key_id = match header.get("kid") {

@@ -15,6 +15,10 @@ impl Object {
         self.0.get(name)
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The field, if it is there and a string.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str()
