@@ -215,6 +215,34 @@ pub(crate) async fn a_refused_body(around: impl AsyncFn(Upstream) -> Scene) {
     assert_eq!((scene.upstream.count(), scene.api.counts()), (0, (0, 0)));
 }
 
+/// Whatever was asked before on the connection: a body in chunks, or another protocol that there is not.
+#[tokio::test]
+async fn what_is_no_request_is_refused_behind_any_other() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let fields = format!("Host: a\r\nAuthorization: Bearer {ALICE}\r\n");
+    for (first, answer) in [
+        (format!("POST / HTTP/1.1\r\n{fields}Transfer-Encoding: chunked\r\n\r\n3;a=\"#\"\r\n#\n#\r\n0\r\n\r\n"), "200"),
+        (format!("GET / HTTP/1.1\r\n{fields}Upgrade: h2c\r\n\r\n"), "200"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(), "401"),
+    ] {
+        for (second, status) in [
+            (format!("GET /b HTTP/1.1\r\n{fields}\r\n"), "200"),
+            (format!("GET /b#c HTTP/1.1\r\n{fields}\r\n"), "400"),
+            (format!("GET /b HTTP/1.1\n{fields}\r\n"), "400"),
+            (format!("GET /b HTTP/1.1\r\n{fields}\n"), "400"),
+        ] {
+            let mut client = scene.connect(Version::H1, &proxy).await;
+            for (request, status) in [(&first, answer), (&second, status)] {
+                client.wire().send(request).await.unwrap();
+                let head = in_time("an answer", client.wire().read_head()).await.unwrap().unwrap();
+                assert_eq!(head.word(1), status, "{request:?} behind {first:?}");
+                client.wire().read_body(head.framing().unwrap()).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn pipelined_requests_are_each_decided() {
     let scene = Scene::new().await;

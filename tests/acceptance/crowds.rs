@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use testkit::{
     client::{Client, Request, Version},
-    frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, frame},
+    frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, frame},
     process::Proxy,
     upstream::Reply,
     wait::{Latch, in_time, wait_for, wait_until},
     wire::Wire,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::scene::{ALICE, BOTH, FORGED, Scene, assert_status};
 
@@ -100,6 +101,56 @@ async fn half_a_head_in_http2_is_cut() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     latch.open();
     assert_eq!(frames.until(DATA).await.unwrap().payload, b"b");
+}
+
+/// limit-2: heads that fill memory cost those who hold them their places, also where they wait for an answer that they do not take.
+#[tokio::test]
+async fn heads_without_an_end_displace_those_who_hold_them() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy(&["--max-header-bytes=1048576"]).await;
+    let tls = scene.authority.tls().alpn(&["h2"]);
+    let mut known = scene.connect(Version::H2, &proxy).await;
+    assert_status(&known.send(&Request::get("/").bearer(ALICE)).await, 200);
+    let part = || frame(CONTINUATION, 0, 3, [&[0, 1, b'a', 0x7f, 0xe1, 0x7e][..], &[b'x'; 16_352]].concat());
+    let mut flood = Vec::new();
+    for _ in 0..12 {
+        let mut frames = Frames::greet(tls.connect(proxy.secure()).await.unwrap(), &[(4, 0)]).await.unwrap();
+        frames.send(HEADERS, END_HEADERS | END_STREAM, 1, head("GET", "/", FORGED)).await.unwrap();
+        assert_eq!(frames.until(HEADERS).await.unwrap().stream, 1);
+        frames.send(HEADERS, END_STREAM, 3, head("GET", "/", FORGED)).await.unwrap();
+        // Of some the connection ends meanwhile.
+        let _ = frames.wire().send(part().repeat(56)).await;
+        flood.push(frames);
+        for version in BOTH {
+            let mut new = scene.connect(version, &proxy).await;
+            assert_status(&new.send(&Request::get("/").bearer(ALICE)).await, 200);
+        }
+        assert_status(&known.send(&Request::get("/").bearer(ALICE)).await, 200);
+    }
+    let ended = flood.iter_mut().map(async |frames| timeout(Duration::from_secs(2), frames.wire().closed()).await.is_ok());
+    let ended = join_all(ended).await.into_iter().filter(|ended| *ended).count();
+    assert!((1..12).contains(&ended), "{ended}");
+}
+
+/// limit-3: whoever does not take a refusal, or the answer to a probe, gives way to the next who comes.
+#[tokio::test]
+async fn refusals_that_nobody_takes_hold_no_places() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy_with_endpoints(&["--max-connections=40"]).await;
+    let tls = scene.authority.tls().alpn(&["h2"]);
+    let mut flood = Vec::new();
+    for (listener, path) in [(proxy.secure(), "/"), (proxy.endpoints(), "/healthz")] {
+        for _ in 0..40 {
+            let mut frames = Frames::greet(tls.connect(listener).await.unwrap(), &[(4, 0)]).await.unwrap();
+            frames.send(HEADERS, END_HEADERS | END_STREAM, 1, head("GET", path, FORGED)).await.unwrap();
+            assert_eq!(frames.until(HEADERS).await.unwrap().stream, 1);
+            flood.push(frames);
+        }
+        for version in BOTH {
+            let mut new = Client::connect(version, listener, &scene.authority.tls()).await;
+            assert_status(&new.send(&Request::get(path).bearer(ALICE)).await, 200);
+        }
+    }
 }
 
 /// fault-15: others' connections cost nobody his request, nor his next one.

@@ -9,7 +9,7 @@ use testkit::{
     client::{Client, Request, Version},
     process::{Proxy, binary, free_port},
     upstream::{Reply, Upstream},
-    wait::{Latch, in_time, wait_until},
+    wait::{Latch, in_time, wait_for, wait_until},
     wire::Body,
 };
 use tokio::net::TcpStream;
@@ -221,6 +221,24 @@ async fn idle_connections_are_closed(scene: &Scene, proxy: &Proxy) {
         let mut idle = scene.connect(Version::H2, proxy).await;
         soon("the end of a connection without a request", idle.closed()).await;
     }
+}
+
+/// Of one that goes without a word nothing comes, and in a quiet tunnel nothing would ever be sent.
+#[tokio::test]
+async fn clients_are_asked_whether_they_are_still_there() {
+    let scene = Scene::new().await;
+    let proxy = scene.proxy::<&str>(&[]).await;
+    let mut client = scene.connect(Version::H1, &proxy).await;
+    assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);
+    let port = format!(":{:04X}", proxy.secure().port());
+    wait_for("the system's timer", async || {
+        // Number, own address, the other's, state (1: established), queues, timer (2: keep-alive).
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let is_watched = |fields: &Vec<&str>| fields[1].ends_with(&port) && fields[3] == "01" && fields[5].starts_with("02");
+        lines.any(|fields| is_watched(&fields)).then_some(()).ok_or(table)
+    })
+    .await;
 }
 
 #[tokio::test]

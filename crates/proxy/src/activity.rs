@@ -1,4 +1,5 @@
 use std::{
+    mem,
     sync::{Arc, Mutex},
     task::Waker,
 };
@@ -6,7 +7,11 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::{Duration, Instant};
 
-use crate::{Limits, lock, places::Place, unfinished::UnfinishedHead};
+use crate::{
+    Limits, lock,
+    places::{Place, Undecided},
+    unfinished::UnfinishedHead,
+};
 
 /// How long a connection may still send a request once the drain has begun: its first, or one that crossed the goodbye.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
@@ -25,6 +30,7 @@ pub(crate) struct Activity {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     activity: Arc<Activity>,
+    needs_place: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +52,15 @@ pub(crate) enum TooLong {
 struct State {
     /// Since when the client owes the rest of a head, or a first one. In HTTP/2 there may be requests meanwhile.
     head: Option<Instant>,
+    /// Bytes of heads that are not finished.
+    unfinished_bytes: usize,
     /// Nothing was received.
     fresh: bool,
+    /// Both ends have agreed on another protocol.
+    is_switched: bool,
     requests: usize,
+    /// Of these, those that are not answered, or by the upstream.
+    need_place: usize,
     /// Since when there is no request.
     idle: Instant,
     unfinished: UnfinishedHead,
@@ -57,12 +69,22 @@ struct State {
 impl Activity {
     /// A connection that nothing was received on since this moment.
     pub(crate) fn new(protocol: Protocol, since: Instant, place: Arc<Place>) -> Arc<Self> {
-        let state = State { head: Some(since), fresh: true, requests: 0, idle: since, unfinished: UnfinishedHead::new() };
+        let unfinished = UnfinishedHead::new();
+        let state = State {
+            head: Some(since),
+            unfinished_bytes: 0,
+            fresh: true,
+            is_switched: false,
+            requests: 0,
+            need_place: 0,
+            idle: since,
+            unfinished,
+        };
         Arc::new(Self { protocol, place, state: Mutex::new(state), connection: AtomicWaker::new() })
     }
 
-    /// Bytes came from the client.
-    pub(crate) fn received(&self, bytes: &[u8]) {
+    /// Bytes came from the client; whether they are of requests, and not of another protocol.
+    pub(crate) fn received(&self, bytes: &[u8]) -> bool {
         let mut state = lock(&self.state);
         state.fresh = false;
         let owes = match self.protocol {
@@ -74,24 +96,38 @@ impl Activity {
         if owes {
             // A slow head gains no time by its later bytes.
             state.head.get_or_insert_with(Instant::now);
-            self.place.head_grows(bytes.len());
+            state.unfinished_bytes += bytes.len();
+            self.place.holds(bytes.len());
         } else if state.head.take().is_some() {
             state.idle = Instant::now();
-            self.place.head_ends();
+            self.place.releases(mem::take(&mut state.unfinished_bytes));
         }
+        !state.is_switched
+    }
+
+    /// What comes from now on is of another protocol, for as long as this is there.
+    pub(crate) fn switch(self: &Arc<Self>) -> InFlight {
+        lock(&self.state).is_switched = true;
+        self.begin()
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         let mut state = lock(&self.state);
-        if state.requests == 0 {
+        if state.need_place == 0 {
             self.place.is_busy();
         }
+        state.need_place += 1;
         state.requests += 1;
         if self.protocol == Protocol::Http1 {
             state.head = None;
-            self.place.head_ends();
+            self.place.releases(mem::take(&mut state.unfinished_bytes));
         }
-        InFlight { activity: Arc::clone(self) }
+        InFlight { activity: Arc::clone(self), needs_place: true }
+    }
+
+    /// A request whose head has so many bytes waits to be decided.
+    pub(crate) fn undecided(&self, bytes: usize) -> Undecided {
+        Undecided::new(Arc::clone(&self.place), bytes)
     }
 
     /// The upstream answered a request.
@@ -124,15 +160,29 @@ impl Activity {
     }
 }
 
+impl InFlight {
+    /// The answer is this program's own: a client that does not take it keeps its place from nobody.
+    pub(crate) fn needs_no_place(&mut self) {
+        if !mem::take(&mut self.needs_place) {
+            return;
+        }
+        let mut state = lock(&self.activity.state);
+        state.need_place -= 1;
+        if state.need_place == 0 {
+            self.activity.place.is_idle();
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.needs_no_place();
         let mut state = lock(&self.activity.state);
         state.requests -= 1;
         if state.requests > 0 {
             return;
         }
         state.idle = Instant::now();
-        self.activity.place.is_idle();
         drop(state);
         self.activity.connection.wake();
     }

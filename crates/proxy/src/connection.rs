@@ -27,6 +27,7 @@ use crate::{
     interim::Interim,
     places::Place,
     preface::{self, Opened},
+    prepare,
     road::MAX_FIELDS,
     taking::{Streams, Taking},
     tunnel::{Switch, Tunnel},
@@ -51,9 +52,7 @@ pub(crate) async fn serve<H: Handler>(
     handler: Arc<H>,
     place: Arc<Place>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(peer = %address, %error, "TCP_NODELAY cannot be set");
-    }
+    prepare(&stream);
     let Some(tls) = tls else {
         let peer = Peer { address, chain: Arc::default(), secure: false };
         let Some(settings) = &server.http2 else { return http1(server, Opened::new(stream), peer, handler, place).await };
@@ -100,13 +99,13 @@ async fn http1<S: Socket, H: Handler>(server: &Server, opened: Opened<S>, peer: 
     let service = service_fn(|mut request: Request<Incoming>| {
         let interim = (request.version() == Version::HTTP_11).then(|| interim.clone());
         let client = hyper::upgrade::on(&mut request);
-        let client_of = Client { peer: peer.clone(), interim };
+        let client_of = Client { peer: peer.clone(), interim, undecided: None };
         let responding = respond(request, client_of, Arc::clone(&handler), Arc::clone(&activity), taking.clone());
         let (switch, activity) = (switch.clone(), Arc::clone(&activity));
         async move {
             let mut response = responding.await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response), activity.begin()));
+                switch.put(Tunnel::new(client, hyper::upgrade::on(&mut response), activity.switch()));
             } else if server.drain.since().is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -148,7 +147,8 @@ async fn http2<S: Socket, H: Handler>(
     let io = TokioIo::new(Wire::new(opened, Arc::clone(&activity), Heads::none(), Interim::default()));
     let counted = Arc::clone(&activity);
     let service = service_fn(move |request| {
-        let (client, handler, counted) = (Client { peer: peer.clone(), interim: None }, Arc::clone(&handler), Arc::clone(&counted));
+        let (client, handler, counted) =
+            (Client { peer: peer.clone(), interim: None, undecided: None }, Arc::clone(&handler), Arc::clone(&counted));
         async move { respond(request, client, handler, counted, Taking::of_this_stream()).await }
     });
     drive(server, builder.serve_connection(io, service), |connection| connection.graceful_shutdown(), &activity, address).await;
@@ -167,12 +167,13 @@ fn frame_size(size: u32, head_bytes: usize) -> u32 {
 
 async fn respond<H: Handler>(
     request: Request<Incoming>,
-    client: Client,
+    mut client: Client,
     handler: Arc<H>,
     activity: Arc<Activity>,
     taking: Taking,
 ) -> Result<Response<Body>, Infallible> {
-    let in_flight = activity.begin();
+    let mut in_flight = activity.begin();
+    client.undecided = Some(activity.undecided(head_bytes(&request)));
     let interim = client.interim.clone();
     if let Some(interim) = &interim {
         interim.open();
@@ -185,10 +186,18 @@ async fn respond<H: Handler>(
         interim.close();
     }
     let response = if is_bare { bare(response) } else { response };
-    if response.body().is_upstreams() {
-        activity.is_known();
+    match response.body().is_upstreams() {
+        true => activity.is_known(),
+        false => in_flight.needs_no_place(),
     }
     Ok(response.map(|body| body.hold(in_flight, taking)))
+}
+
+/// What a head has in memory, about, as HTTP/2 counts it.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    const FIELD: usize = 32;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>() + target
 }
 
 fn taken_too_slowly(metrics: &Metrics, peer: SocketAddr) {

@@ -30,6 +30,7 @@ mod wire;
 use std::{
     error::Error,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 pub use answer::ErrorForm;
@@ -44,13 +45,28 @@ pub use road::Road;
 pub use server::{Client, Handler, Http2, Limits, Listener, Server};
 pub use serving::{Serving, listen_on};
 pub use signals::Signals;
+use socket2::{SockRef, TcpKeepalive};
 pub use tls::{PairsByName, ServerTls, server_config};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 /// What carries a connection.
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
+/// A peer that is gone without a word is noticed, as in Go. HTTP/2's own pings are not for that: servers of gRPC take offence at
+/// them.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Has a connection send small pieces at once, and notice the silent end of its peer. A socket that refuses it still works.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
+}
 
 /// Locks, whatever became of those who had it locked before: a panic costs one request.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,50 +1,70 @@
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::Notify;
 
 use crate::lock;
 
-/// In a rank: an answer of the upstream went to this connection.
-const KNOWN: u64 = 1 << 63;
+/// What all connections of strangers, and all others, may hold before it is decided about: heads, finished or not, in bytes.
+const HELD_BY_STRANGERS: usize = 8 << 20;
+const HELD_BY_KNOWN: usize = 32 << 20;
 
-/// What all unfinished heads together may have, in bytes.
-const HEADS: usize = 8 << 20;
-
-/// Bounds the connections that are open at a time, and what they hold before they have asked for anything.
+/// Bounds the connections that are open at a time, and what they hold before their requests are decided.
 ///
 /// One that comes when all places are taken gets that of a connection without a request: of one that was never let
 /// through to the upstream, if there is any, and among these of the one that has waited longest. So a flood of strangers
 /// displaces itself, and whoever asks for something in the meantime is served. Strangers have a quarter of the places at
-/// most: who they are is not known, and memory is.
+/// most: who they are is not known, and memory is. Where they hold too much together, the one that holds most loses its
+/// place, whatever else it does.
 #[derive(Clone, Debug)]
 pub struct Places(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     most: usize,
-    taken: usize,
     most_strangers: usize,
-    strangers: usize,
-    ranks: u64,
-    /// Bytes of unfinished heads.
-    heads: usize,
-    /// Those without a request, the first to go first.
-    idle: BTreeMap<u64, Arc<Notify>>,
+    /// Numbers seats, and moments.
+    count: u64,
+    seats: HashMap<u64, Seat>,
+    /// The seats of those without a request, the first to go first.
+    idle: BTreeMap<Rank, u64>,
+    strangers: Group,
+    known: Group,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    is_known: bool,
+    held: usize,
+    /// Among those without a request, if it is one.
+    rank: Option<Rank>,
+    lost: Arc<Notify>,
+}
+
+/// Whether an answer of the upstream went there, and since when there is no request.
+type Rank = (bool, u64);
+
+#[derive(Debug, Default)]
+struct Group {
+    count: usize,
+    held: usize,
 }
 
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Places,
-    rank: AtomicU64,
-    head: AtomicUsize,
+    number: u64,
     lost: Arc<Notify>,
+}
+
+/// What a request holds of its connection's place until it is decided.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    place: Arc<Place>,
+    bytes: usize,
 }
 
 impl Places {
@@ -52,28 +72,29 @@ impl Places {
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             most,
-            taken: 0,
             most_strangers: most.div_ceil(4),
-            strangers: 0,
-            ranks: 0,
-            heads: 0,
+            count: 0,
+            seats: HashMap::new(),
             idle: BTreeMap::new(),
+            strangers: Group::default(),
+            known: Group::default(),
         })))
     }
 
     /// A place for one more, and whether all are taken: then another loses it, or, where nobody can do without, there is none.
     pub(crate) fn take(&self) -> (Option<Place>, bool) {
         let mut state = lock(&self.0);
-        let is_full = state.taken >= state.most || state.strangers >= state.most_strangers;
+        let is_full = state.seats.len() >= state.most || state.strangers.count >= state.most_strangers;
         if is_full && !state.displace() {
             return (None, true);
         }
-        state.taken += 1;
-        state.strangers += 1;
-        drop(state);
-        let place = Place { places: self.clone(), rank: AtomicU64::new(0), head: AtomicUsize::new(0), lost: Arc::default() };
-        place.is_idle();
-        (Some(place), is_full)
+        state.count += 1;
+        state.strangers.count += 1;
+        let (number, seat) = (state.count, Seat::default());
+        let lost = Arc::clone(&seat.lost);
+        state.seats.insert(number, seat);
+        state.is_idle(number);
+        (Some(Place { places: self.clone(), number, lost }), is_full)
     }
 
     /// Ends a connection that has no request, if there is one.
@@ -85,51 +106,83 @@ impl Places {
 impl State {
     fn displace(&mut self) -> bool {
         let Some(first) = self.idle.first_entry() else { return false };
+        let (is_known, _) = *first.key();
         // Where there are too many strangers, those who are known have nothing to give.
-        if self.taken < self.most && *first.key() >= KNOWN {
+        if is_known && self.seats.len() < self.most {
             return false;
         }
-        first.remove().notify_one();
+        let number = first.remove();
+        self.lose(number);
         true
+    }
+
+    /// What it holds counts no more: it is on its way out.
+    fn lose(&mut self, number: u64) {
+        let Some(seat) = self.seats.get(&number) else { return };
+        seat.lost.notify_one();
+        let held = seat.held;
+        self.holds(number, 0, held);
+    }
+
+    /// A seat holds so many bytes more, and so many less.
+    fn holds(&mut self, number: u64, more: usize, less: usize) {
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        let (is_known, less) = (seat.is_known, less.min(seat.held));
+        seat.held = seat.held - less + more;
+        let (group, most) = match is_known {
+            true => (&mut self.known, HELD_BY_KNOWN),
+            false => (&mut self.strangers, HELD_BY_STRANGERS),
+        };
+        group.held = group.held - less + more;
+        if more > 0 && group.held > most {
+            let group = self.seats.iter().filter(|(_, seat)| seat.is_known == is_known);
+            let largest = group.max_by_key(|(_, seat)| seat.held).map(|(number, _)| *number);
+            largest.into_iter().for_each(|number| self.lose(number));
+        }
+    }
+
+    fn is_idle(&mut self, number: u64) {
+        self.count += 1;
+        let Some(seat) = self.seats.get_mut(&number) else { return };
+        let rank = (seat.is_known, self.count);
+        seat.rank = Some(rank);
+        self.idle.insert(rank, number);
+    }
+
+    fn is_busy(&mut self, number: u64) {
+        let rank = self.seats.get_mut(&number).and_then(|seat| seat.rank.take());
+        rank.map(|rank| self.idle.remove(&rank));
     }
 }
 
 impl Place {
-    /// So much more of an unfinished head has come. Beyond the bound for all of them a stranger loses its place.
-    pub(crate) fn head_grows(&self, bytes: usize) {
-        self.head.fetch_add(bytes, Ordering::Relaxed);
-        let mut state = lock(&self.places.0);
-        state.heads += bytes;
-        if state.heads > HEADS {
-            state.displace();
-        }
+    /// So much more has come that is not decided about. Beyond the bound for all whoever holds most loses its place.
+    pub(crate) fn holds(&self, bytes: usize) {
+        lock(&self.places.0).holds(self.number, bytes, 0);
     }
 
-    /// No head is unfinished.
-    pub(crate) fn head_ends(&self) {
-        let bytes = self.head.swap(0, Ordering::Relaxed);
-        lock(&self.places.0).heads -= bytes;
+    /// So much of it is gone.
+    pub(crate) fn releases(&self, bytes: usize) {
+        lock(&self.places.0).holds(self.number, 0, bytes);
     }
 
-    /// A request has begun: the place cannot be lost.
+    /// Who asks for something does not lose the place to one that comes.
     pub(crate) fn is_busy(&self) {
-        lock(&self.places.0).idle.remove(&self.rank.load(Ordering::Relaxed));
+        lock(&self.places.0).is_busy(self.number);
     }
 
     /// The upstream answered.
     pub(crate) fn is_known(&self) {
-        if self.rank.fetch_or(KNOWN, Ordering::Relaxed) < KNOWN {
-            lock(&self.places.0).strangers -= 1;
-        }
+        let State { seats, strangers, known, .. } = &mut *lock(&self.places.0);
+        let Some(seat) = seats.get_mut(&self.number).filter(|seat| !seat.is_known) else { return };
+        seat.is_known = true;
+        (strangers.count, strangers.held) = (strangers.count - 1, strangers.held - seat.held);
+        (known.count, known.held) = (known.count + 1, known.held + seat.held);
     }
 
-    /// There is no request any more.
+    /// There is no request any more that the place is needed for.
     pub(crate) fn is_idle(&self) {
-        let mut state = lock(&self.places.0);
-        state.ranks += 1;
-        let rank = self.rank.load(Ordering::Relaxed) & KNOWN | state.ranks;
-        self.rank.store(rank, Ordering::Relaxed);
-        state.idle.insert(rank, Arc::clone(&self.lost));
+        lock(&self.places.0).is_idle(self.number);
     }
 
     /// Waits until another has the place. Cancel safe.
@@ -140,10 +193,25 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.is_busy();
-        self.is_known();
-        self.head_ends();
-        lock(&self.places.0).taken -= 1;
+        let mut state = lock(&self.places.0);
+        state.is_busy(self.number);
+        let Some(seat) = state.seats.remove(&self.number) else { return };
+        let group = if seat.is_known { &mut state.known } else { &mut state.strangers };
+        (group.count, group.held) = (group.count - 1, group.held - seat.held);
+    }
+}
+
+impl Undecided {
+    /// A request whose head has so many bytes.
+    pub(crate) fn new(place: Arc<Place>, bytes: usize) -> Self {
+        place.holds(bytes);
+        Self { place, bytes }
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.place.releases(self.bytes);
     }
 }
 
@@ -194,20 +262,43 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_are_not_finished_have_a_bound_together() {
+    fn where_strangers_hold_too_much_the_one_that_holds_most_goes_whatever_it_does() {
         let places = Places::new(16);
-        let [first, second, third] = [(); 3].map(|()| take(&places));
-        for place in [&first, &second] {
-            place.head_grows(HEADS / 2);
-        }
-        second.head_ends();
-        third.head_grows(HEADS / 2);
-        assert_eq!([&first, &second, &third].map(is_lost), [false; 3]);
-        second.head_grows(1);
-        assert_eq!([&first, &second, &third].map(is_lost), [true, false, false]);
-        drop(first);
-        second.head_grows(HEADS / 2 - 1);
-        assert_eq!([&second, &third].map(is_lost), [false; 2]);
+        let known = take_known(&places);
+        let [quiet, small, large] = [(); 3].map(|()| take(&places));
+        known.holds(HELD_BY_STRANGERS);
+        let undecided = Undecided::new(Arc::new(large), HELD_BY_STRANGERS - 5);
+        let large = Arc::clone(&undecided.place);
+        large.is_busy();
+        small.holds(5);
+        assert_eq!([&known, &quiet, &small, &large].map(is_lost), [false; 4]);
+        quiet.holds(1);
+        assert_eq!([&known, &quiet, &small, &large].map(is_lost), [false, false, false, true]);
+        // It counts no more, before it is gone and then.
+        quiet.holds(HELD_BY_STRANGERS - 6);
+        drop(undecided);
+        drop(large);
+        assert_eq!([&known, &quiet, &small].map(is_lost), [false; 3]);
+        small.releases(5);
+        small.holds(6);
+        assert_eq!([&known, &quiet, &small].map(is_lost), [false, true, false]);
+    }
+
+    #[test]
+    fn what_those_hold_who_are_known_has_a_bound_of_its_own() {
+        let places = Places::new(16);
+        let (stranger, [first, second]) = (take(&places), [(); 2].map(|()| take_known(&places)));
+        stranger.holds(HELD_BY_STRANGERS - 1);
+        first.holds(HELD_BY_KNOWN - 1);
+        second.holds(1);
+        assert_eq!([&stranger, &first, &second].map(is_lost), [false; 3]);
+        stranger.is_known();
+        assert_eq!([&stranger, &first, &second].map(is_lost), [false; 3]);
+        second.holds(1);
+        assert_eq!([&stranger, &first, &second].map(is_lost), [false, true, false]);
+        drop((stranger, first, second));
+        let state = lock(&places.0);
+        assert_eq!([state.known.held, state.known.count, state.strangers.held, state.strangers.count], [0; 4]);
     }
 
     #[test]

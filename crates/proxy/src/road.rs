@@ -35,7 +35,13 @@ type Walked = Result<Response<Body>, Refusal>;
 
 impl<G: Gate> Road<G> {
     /// `sending` is how far the body is, once there is one that somebody may read.
-    async fn walk(&self, request: Request<Incoming>, client: &Client, sending: &mut Option<Progress>, access: Option<&Access>) -> Walked {
+    async fn walk(
+        &self,
+        request: Request<Incoming>,
+        client: &mut Client,
+        sending: &mut Option<Progress>,
+        access: Option<&Access>,
+    ) -> Walked {
         let (head, body) = request.into_parts();
         if head.headers.len() > MAX_FIELDS {
             return Err(Refusal::because(Reason::HeadTooLarge, format_args!("{} header fields", head.headers.len())));
@@ -48,6 +54,7 @@ impl<G: Gate> Road<G> {
             return Ok(plain(StatusCode::OK, "OK".to_owned()));
         }
         let permit = admit(&gate, request, &client.peer, &mut body).await?;
+        client.undecided = None;
         if let Some(access) = access {
             access.write(Some(&permit));
         }
@@ -70,14 +77,14 @@ fn sent(permit: &Permit) -> (String, Attributes) {
 }
 
 impl<G: Gate + 'static> Handler for Road<G> {
-    async fn handle(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, mut client: Client) -> Response<Body> {
         let form = self.errors.of(request.headers());
         let (is_http1, has_body, mut sending) = (request.version() <= Version::HTTP_11, !request.body().is_end_stream(), None);
         // Who asks whether to send a body is not asked for it here.
         let is_held = request.headers().contains_key(header::EXPECT);
         let access = Access::of(client.peer.address.ip(), request.uri().path(), request.headers());
         let mut unanswered = Unanswered(Some((&self.metrics, client.peer.address)));
-        let walked = AssertUnwindSafe(self.walk(request, &client, &mut sending, access.as_ref())).catch_unwind().await;
+        let walked = AssertUnwindSafe(self.walk(request, &mut client, &mut sending, access.as_ref())).catch_unwind().await;
         unanswered.0 = None;
         match walked.unwrap_or_else(|_| Err(Refusal::because(Reason::Internal, "a panic, whose place the line before has"))) {
             Ok(response) => {

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{Body, Drain, Places, ServerTls, connection, interim::Interim};
+use crate::{Body, Drain, Places, ServerTls, connection, interim::Interim, places::Undecided};
 
 /// Answers one request.
 pub trait Handler: Send + Sync + 'static {
@@ -19,12 +19,13 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// Whose request it is, and the way to him ahead of the response.
-#[derive(Clone)]
 pub struct Client {
     /// The far end of the connection.
     pub peer: Peer,
     /// `None` where informational responses have no way: HTTP/1.0 and HTTP/2.
     pub(crate) interim: Option<Interim>,
+    /// What the request holds of the connection's place, until it is decided.
+    pub(crate) undecided: Option<Undecided>,
 }
 
 /// What all listeners of the program share.

@@ -64,12 +64,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
             Poll::Ready(Ok(()))
         };
         let received = buffer.filled_mut().get_mut(before..).unwrap_or_default();
-        if !received.is_empty() {
-            self.activity.received(received);
-            if !self.heads.look(received) {
-                // The library is not to wait for the rest of it.
-                self.first = Bytes::from_static(b"\r\n\r\n");
-            }
+        if !received.is_empty() && self.activity.received(received) && !self.heads.look(received) {
+            // The library is not to wait for the rest of it.
+            self.first = Bytes::from_static(b"\r\n\r\n");
         }
         result
     }

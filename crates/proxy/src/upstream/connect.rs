@@ -11,7 +11,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
-use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -26,15 +25,11 @@ use super::{
     upload::Upload,
     via::{self, TunnelError},
 };
-use crate::Socket;
+use crate::{Socket, prepare};
 
 /// As in Go's default transport.
 const DIAL: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// A peer that is gone without a word is noticed, as in Go. HTTP/2's own pings are not for that: servers of gRPC take offence
-/// at them.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The most that an upstream's response head may have; what the HTTP library buffers at most.
 pub(super) const HEAD_BYTES: u32 = 400 * 1024;
@@ -177,10 +172,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     for address in addresses(host, port).await? {
         match timeout(DIAL, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // Without it each small request waits for an acknowledgement; a socket that refuses it still works.
-                let _ = stream.set_nodelay(true);
-                let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
-                let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
+                prepare(&stream);
                 return Ok(stream);
             }
             Ok(Err(source)) => last = ConnectError::Dial { address, source },
