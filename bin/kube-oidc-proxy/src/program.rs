@@ -154,14 +154,12 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
     let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
     let tls = is_https.then(|| tls_client(files.api_trust.clone())).transpose().map_err(|why| format!("TLS cannot be prepared: {why}"))?;
     let tls = tls.map(|builder| client_config(builder, files.api_pair.clone()));
-    let via = files.route.proxy.as_ref().map(|proxy| proxy.to_string().parse()).transpose();
-    let via = via.map_err(|why| format!("the proxy for the API server: {why}"))?;
     let server_name = files.route.server_name.clone().map(TryInto::try_into).transpose();
     let server_name = server_name.map_err(|why| format!("tls-server-name: {why}"))?;
     // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.
     const MANAGED: [HeaderName; 1] = [header::AUTHORIZATION];
     let managed = ManagedHeaders::new(&MANAGED, &["impersonate-", "x-remote-"]);
-    let speech = Speech { tls, via, server_name, forwarding: settings.forwarding.clone(), ..Speech::default() };
+    let speech = Speech { tls, via: files.route.proxy.clone(), server_name, forwarding: settings.forwarding.clone(), ..Speech::default() };
     let upstream = Upstream::new(address(&files.route), speech, managed);
     let ready = gate.clone();
     let road = Road { gate, upstream, livez: None, errors: ErrorForm::Status, metrics: Arc::clone(metrics) };
@@ -189,6 +187,12 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     metrics.certificate_not_after("serving", files.serving.current().not_after);
     if matches!(files.api_trust, Trust::Anyone) {
         tracing::warn!("insecure-skip-tls-verify: whoever stands between here and the API server can act as everybody");
+    }
+    if files.route.url.scheme() != Some(&Scheme::HTTPS) {
+        tracing::warn!(
+            "The API server is spoken to in cleartext: whoever stands between can act as everybody, and what is said of certificates is \
+             without effect"
+        );
     }
     if let Some(warning) = files.serving.current().warning(now()) {
         tracing::warn!("--tls-cert-file: {warning}");

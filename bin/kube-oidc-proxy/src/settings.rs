@@ -112,6 +112,12 @@ fn read(options: &Options, findings: &mut Findings) -> Option<Settings> {
         findings.warn("--token-passthrough-audiences is without effect: it needs --token-passthrough");
     }
     let (extra, client_ip) = (extra(&options.extra_user_headers, findings), options.extra_user_header_client_ip);
+    if options.disable_impersonation && review {
+        findings.warn("--inbound-impersonation=review is without effect: it needs the impersonation that --disable-impersonation disables");
+    }
+    for group in options.allow_reserved_groups.iter().filter(|group| !group.starts_with("system:")) {
+        findings.warn(format!("--allow-reserved-groups: {} is not reserved, and allowed anyway", quote(group)));
+    }
     if options.disable_impersonation && (client_ip || !options.extra_user_headers.is_empty()) {
         findings.error("cannot add extra user headers when impersonation disabled");
     }
@@ -282,7 +288,7 @@ mod tests {
 
     #[test]
     fn one_of_the_flags_of_a_client_leads_out_of_the_pods_cluster() {
-        for change in [
+        for (number, change) in [
             (|o| o.kubeconfig = "x".into()) as fn(&mut Options),
             |o| o.server = "x".into(),
             |o| o.certificate_authority = "x".into(),
@@ -295,10 +301,13 @@ mod tests {
             |o| o.context = "x".into(),
             |o| o.namespace = "x".into(),
             |o| o.request_timeout = "0".into(),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let mut options = minimal();
             change(&mut options);
-            assert!(check(&options).0.api.overrides.is_some(), "{options:?}");
+            assert!(check(&options).0.api.overrides.is_some(), "{number}");
         }
     }
 
@@ -336,6 +345,12 @@ mod tests {
         assert_eq!(check(|o| o.token_passthrough = true), (Some((false, Some(vec![]), true)), vec![], vec![]));
         let warning = "--token-passthrough-audiences is without effect: it needs --token-passthrough".to_owned();
         assert_eq!(check(|o| o.token_passthrough_audiences = vec!["a".into()]), (Some((false, None, false)), vec![warning], vec![]));
+        let warning = "--inbound-impersonation=review is without effect: it needs the impersonation that --disable-impersonation disables";
+        let both = check(|o| (o.disable_impersonation, o.inbound_impersonation) = (true, "review".into()));
+        assert_eq!(both, (Some((true, None, true)), vec![warning.to_owned()], vec![]));
+        let warning = "--allow-reserved-groups: \"devs\" is not reserved, and allowed anyway".to_owned();
+        let groups = check(|o| o.allow_reserved_groups = vec!["devs".into(), "system:a".into()]);
+        assert_eq!(groups, (Some((false, None, false)), vec![warning], vec![]));
         let why = check(|o| o.trusted_proxies = vec!["here".into()]).2;
         assert!(matches!(&why[..], [why] if why.starts_with("--trusted-proxies: \"here\": ")), "{why:?}");
     }

@@ -1,6 +1,7 @@
 use std::{fmt, path::PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use go_compat::{HttpProxy, HttpProxyError};
 use http::{HeaderValue, Uri};
 use kube::config::AuthInfo;
 
@@ -18,7 +19,7 @@ pub struct Route {
     /// The name in its certificate; `None`: the URL's host.
     pub server_name: Option<String>,
     /// The proxy between here and there.
-    pub proxy: Option<Uri>,
+    pub proxy: Option<HttpProxy>,
     /// Who vouches for it.
     pub authorities: Authorities,
     /// This program's own certificate and key.
@@ -112,7 +113,9 @@ impl Route {
             Some(pem) => Authorities::These(pem),
             None => Authorities::System,
         };
-        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy: config.proxy_url, authorities, identity, token })
+        let proxy = config.proxy_url.map(|url| url.to_string().parse()).transpose();
+        let proxy = proxy.map_err(|why: HttpProxyError| format!("the proxy for the API server: {why}"))?;
+        Ok(Self { url: config.cluster_url, server_name: config.tls_server_name, proxy, authorities, identity, token })
     }
 }
 

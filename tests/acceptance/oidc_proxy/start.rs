@@ -156,6 +156,15 @@ async fn an_api_server_that_nobody_vouches_for_is_believed_if_it_is_said() {
     assert_eq!(get(&world.proxy(&[&format!("--certificate-authority={}", world.path("other.pem"))]).await).await, 502);
 }
 
+/// As an API server that is believed whoever vouches for it.
+#[tokio::test]
+async fn an_api_server_in_cleartext_is_warned_about() {
+    let world = World::new().await;
+    let proxy = world.proxy(&["--server=http://127.0.0.1:1"]).await;
+    proxy.line_with(&["W", "spoken to in cleartext"]).await;
+    assert_eq!(world.send(&proxy, json!({}), Request::get("/")).await.status, 502);
+}
+
 #[tokio::test]
 async fn without_a_ca_file_the_systems_authorities_count() {
     let world = World::new().await;

@@ -5,7 +5,10 @@ use command::{
 use go_compat::GoDuration;
 
 /// What the command line says, each value of its flag's type and none checked against another.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Not to be shown: a token is among it.
+#[derive(Clone, Default, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Options {
     pub(crate) inbound_impersonation: String,
     pub(crate) oidc_issuer_url: String,

@@ -38,8 +38,9 @@ pub(crate) struct Bearer {
     metrics: Arc<Metrics>,
 }
 
-/// What is where a bearer token may be.
-#[derive(Debug, PartialEq, Eq)]
+/// What is where a bearer token may be; not to be shown.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Credential<'a> {
     None,
     Token(Cow<'a, str>),
