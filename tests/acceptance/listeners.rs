@@ -17,7 +17,7 @@ async fn listeners_take_every_form_of_address() {
     for (address, on_v4, on_v6) in [
         (":0", true, true),
         ("[::]:0", true, true),
-        ("0.0.0.0:0", true, false),
+        ("0.0.0.0:0", true, true),
         ("127.0.0.1:0", true, false),
         ("[127.0.0.1]:0", true, false),
         ("[::1]:0", false, true),

@@ -65,7 +65,7 @@ async fn a_pod_needs_no_kubeconfig() {
     assert_status(&client.send(&Request::get("/1").bearer(&alice.token)).await, 200);
 }
 
-/// What a pod has of its ServiceAccount, laid out and replaced as a kubelet does.
+/// What a pod needs of its ServiceAccount, laid out and replaced as a kubelet does.
 struct Pod<'a> {
     scene: &'a Scene<'a>,
     ca: &'a str,
@@ -87,7 +87,7 @@ impl<'a> Pod<'a> {
         let folder = pod.scene.path("pod");
         std::fs::create_dir(&folder).unwrap();
         pod.rotate(token);
-        for name in ["ca.crt", "namespace", "token"] {
+        for name in ["ca.crt", "token"] {
             symlink(Path::new("..data").join(name), folder.join(name)).unwrap();
         }
         pod
@@ -98,7 +98,6 @@ impl<'a> Pod<'a> {
         let folder = self.scene.path("pod");
         let new = tempfile::Builder::new().prefix("..").tempdir_in(&folder).unwrap().keep();
         std::fs::write(new.join("ca.crt"), self.ca).unwrap();
-        std::fs::write(new.join("namespace"), &self.scene.namespace).unwrap();
         std::fs::write(new.join("token"), token).unwrap();
         let former = std::fs::read_link(folder.join("..data")).ok();
         symlink(new.file_name().unwrap(), folder.join("..data_tmp")).unwrap();

@@ -90,8 +90,8 @@ impl Files {
         let oidc_roots = sources.oidc_ca.map(|path| UpstreamRoots::open("--oidc-ca-file", path)).transpose();
         let oidc_roots = oidc_roots.map_err(|why| errors.push(why.to_string()));
         let route = Route::find(&sources.api).await.map_err(|why| errors.push(why.to_string())).ok()?;
-        let api_trust = trust(&route.authorities).map_err(|why| errors.push(format!("{API_CA}: {why}")));
-        let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(format!("{API_PAIR}: {why}")));
+        let api_trust = trust(&route.authorities).map_err(|why| errors.push(why));
+        let api_pair = route.identity.clone().map(identity).transpose().map_err(|why| errors.push(why));
         let (api_trust, api_pair) = (api_trust.ok()?, api_pair.ok()?);
         let reviewer = match sources.asks {
             true => Some(Api::connect(sources.api).await.map(Arc::new).map_err(|why| errors.push(why.to_string())).ok()?),
@@ -126,7 +126,7 @@ fn identity(pair: (Pem, Pem)) -> Result<Arc<Watched<ServingPair>>, String> {
             let contents = [Contents::new("client-certificate-data", certificate), Contents::new("client-key-data", key)];
             ServingPair::parse(&contents).map(Watched::fixed).map_err(|why| why.to_string())
         }
-        _ => Err("one is a file and the other is in the kubeconfig: both must be of one kind".to_owned()),
+        _ => Err(format!("{API_PAIR}: one is a file and the other is in the kubeconfig: both must be of one kind")),
     }
 }
 
@@ -190,8 +190,8 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     }
     if files.route.url.scheme() != Some(&Scheme::HTTPS) {
         tracing::warn!(
-            "The API server is spoken to in cleartext: whoever stands between can act as everybody, and what is said of certificates is \
-             without effect"
+            "The API server is spoken to in cleartext, and told of no token of this program: whoever stands between reads the answers, and \
+             what is said of certificates is without effect"
         );
     }
     if let Some(warning) = files.serving.current().warning(now()) {

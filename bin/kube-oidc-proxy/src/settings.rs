@@ -26,7 +26,8 @@ const LIMITS: Limits = Limits {
     handshake: Duration::from_secs(10),
     head: Duration::from_secs(32),
     idle: Duration::from_secs(90),
-    write: Duration::from_secs(60),
+    // Whoever reads a log may take a pause; the Go program waits without end.
+    write: Duration::from_secs(3600),
 };
 
 /// What the program does, finished but for what files say.
@@ -196,6 +197,9 @@ fn rules(options: &Options, findings: &mut Findings) -> TokenRules {
         (false, false) => {}
         _ => findings.error("oidc-issuer-url and oidc-client-id should be specified together"),
     }
+    if issuer.contains('?') {
+        findings.error(format!("--oidc-issuer-url: {}: URL must not contain a query", quote(issuer)));
+    }
     if let (false, Err(why)) = (issuer.is_empty(), OidcSettings::discovery(issuer)) {
         findings.error(format!("--oidc-issuer-url: {}: {why}", quote(issuer)));
     }
@@ -206,8 +210,11 @@ fn rules(options: &Options, findings: &mut Findings) -> TokenRules {
     let mut required_claims = Vec::new();
     for text in &options.oidc_required_claim {
         match text.split_once('=') {
-            Some((claim, value)) => required_claims.push((claim.trim().to_owned(), value.trim().to_owned())),
-            None => findings.error(format!("--oidc-required-claim: {} must be formatted as key=value", quote(text))),
+            Some((claim, _)) if required_claims.iter().any(|(required, _)| required == claim.trim()) => {
+                findings.error(format!("--oidc-required-claim: {} is given twice, and no token has two values", quote(claim.trim())));
+            }
+            Some((claim, value)) if !claim.trim().is_empty() => required_claims.push((claim.trim().to_owned(), value.trim().to_owned())),
+            _ => findings.error(format!("--oidc-required-claim: {} must be formatted as key=value", quote(text))),
         }
     }
     TokenRules {
@@ -360,7 +367,8 @@ mod tests {
         let options = Options {
             oidc_client_id: String::new(),
             oidc_signing_algs: vec!["HS256".into()],
-            oidc_required_claim: vec!["a".into()],
+            oidc_issuer_url: "https://issuer.test?a=b".into(),
+            oidc_required_claim: ["a", "b=c", "b=d", "=e"].map(str::to_owned).to_vec(),
             bind_address: "localhost".into(),
             secure_port: 0,
             readiness_probe_port: 0,
@@ -375,7 +383,10 @@ mod tests {
             [
                 "--tls-cert-file needs --tls-private-key-file",
                 "oidc-issuer-url and oidc-client-id should be specified together",
+                "--oidc-issuer-url: \"https://issuer.test?a=b\": URL must not contain a query",
                 "--oidc-required-claim: \"a\" must be formatted as key=value",
+                "--oidc-required-claim: \"b\" is given twice, and no token has two values",
+                "--oidc-required-claim: \"=e\" must be formatted as key=value",
                 "--oidc-signing-algs: \"HS256\" is not known: RS, PS and ES with 256, 384 and 512 are",
                 "--bind-address: \"localhost\" is no IP address",
                 "--readiness-probe-port 0 must be between 1 and 65535, inclusive. It cannot be turned off with 0",

@@ -1,10 +1,13 @@
 use std::{
     env,
+    ffi::OsString,
     io::{self, Write},
     process::ExitCode,
 };
 
 use tokio::runtime::Builder;
+
+use go_compat::Fault;
 
 use crate::{CommandLine, Program};
 
@@ -15,7 +18,16 @@ impl<O: Clone> Program<O> {
         told: impl FnOnce(&O) -> Option<String>,
         run: impl FnOnce(CommandLine<O>) -> Result<ExitCode, Vec<String>>,
     ) -> ExitCode {
-        let line = self.read(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect());
+        let mut no_text = Vec::new();
+        let text = |argument: OsString| {
+            argument.into_string().unwrap_or_else(|argument| {
+                let near = argument.to_string_lossy().into_owned();
+                no_text.push((self.explain)(&Fault::NotUtf8(near.clone())));
+                near
+            })
+        };
+        let mut line = self.read(env::args_os().skip(1).map(text).collect());
+        line.errors.extend(no_text);
         if let Some(text) = told(&line.options).filter(|_| line.errors.is_empty()) {
             // There is nowhere to tell that standard output is gone.
             return io::stdout().write_all(text.as_bytes()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);

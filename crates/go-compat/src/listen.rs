@@ -16,7 +16,7 @@ pub struct ListenAddress {
 pub enum ListenHost {
     /// All of them, IPv6 and IPv4: `:8443`.
     All,
-    /// This one. `0.0.0.0` is every IPv4 address; `::` is every IPv6 address and, as in Go, every IPv4 address too.
+    /// This one. `0.0.0.0` and `::` are, as in Go, every address of both kinds.
     Ip(IpAddr),
     /// Whatever this name, or address with a zone, resolves to.
     Name(String),

@@ -9,6 +9,9 @@ use kube::config::{AuthInfo, Cluster, Config, Context, KubeConfigOptions, Kubeco
 use crate::{ConnectError, Overrides, Pem, error::describe_kubeconfig, proxy_url::proxy_of, route::pem, token_file::TokenFile};
 use go_compat::ProxyEnvironment;
 
+/// What a pod has of its ServiceAccount.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// How to reach the API server.
 #[derive(Clone, Debug, Default)]
 pub struct ApiSettings {
@@ -89,6 +92,9 @@ async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, env
     if !matches!(config.cluster_url.scheme_str(), Some("http" | "https")) || config.cluster_url.host().is_none() {
         return Err(format!("its current context's server {} is no URL with http or https", config.cluster_url));
     }
+    if config.cluster_url.query().is_some() {
+        return Err(format!("its current context's server {} has a query, which is not supported", config.cluster_url));
+    }
     if let Some(user) = missing_user {
         return Err(format!("its current context's user {user:?} does not exist"));
     }
@@ -107,8 +113,18 @@ async fn from_kubeconfig(path: Option<&Path>, overrides: Option<&Overrides>, env
     Ok(Way { config, token, files, authorities })
 }
 
+/// As client-go, without a look at the file with the namespace, which not every pod has.
 fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
-    let mut config = Config::incluster_env().map_err(|error| error.to_string())?;
+    let variable = |name| env::var(name).ok().filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is not set: this is no pod"));
+    let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let url = format!("https://{host}:{port}");
+    let url = url.parse().map_err(|_| format!("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT make no URL: {url}"))?;
+    let file = |name| Path::new(SERVICE_ACCOUNT).join(name);
+    let mut config = Config::new(url);
+    // Those of the file count; without any at all kube would want the system's.
+    (config.root_cert, config.root_cert_file) = (Some(Vec::new()), Some(file("ca.crt")));
+    config.auth_info.token_file = Some(file("token").display().to_string());
     config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
     let files: Vec<PathBuf> = config.root_cert_file.iter().cloned().collect();

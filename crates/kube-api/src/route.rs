@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use go_compat::{HttpProxy, HttpProxyError};
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Uri, uri::Scheme};
 use kube::config::AuthInfo;
 
 use crate::{
@@ -89,6 +89,9 @@ impl Route {
             }
         }
         let Secrets { token: own_token, password, key: own_key } = Secrets::of(user);
+        if own_token.is_some() && user.username.is_some() {
+            return Err("its user has both a token and a name with a password: one or the other is meant".to_owned());
+        }
         let token = match (token, own_token, &user.username) {
             (Some(file), ..) => Some(Token::File(file)),
             (None, Some(token), _) => Some(Token::Fixed(authorization("Bearer", &token)?)),
@@ -108,6 +111,8 @@ impl Route {
         if token.is_none() && identity.is_none() {
             return Err("its user has neither a token, a password nor a certificate".to_owned());
         }
+        // As in client-go: whoever reads it on the way could do what this program may.
+        let token = token.filter(|_| config.cluster_url.scheme() == Some(&Scheme::HTTPS));
         let authorities = match authorities {
             _ if config.accept_invalid_certs => Authorities::Anyone,
             Some(pem) => Authorities::These(pem),

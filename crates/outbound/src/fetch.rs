@@ -40,8 +40,10 @@ pub enum FetchError {
     Tls { host: String, source: io::Error },
     #[error("HTTP with {host} failed: {source}")]
     Http { host: String, source: hyper::Error },
-    #[error("{host} answered with status {status}, and redirects are not followed")]
+    #[error("{host} answered with status {status}")]
     Status { host: String, status: StatusCode },
+    #[error("{host} answered with status {status}, and redirects are not followed")]
+    Redirect { host: String, status: StatusCode },
     #[error("{host} sent more than {MAX_BYTES} bytes")]
     TooLarge { host: String },
     #[error("{host}'s answer ended too early")]
@@ -100,8 +102,10 @@ impl Fetcher {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let answer = sender.send_request(request).await.map_err(http)?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status { host: host(), status: answer.status() });
+        match answer.status() {
+            StatusCode::OK => {}
+            status if status.is_redirection() => return Err(FetchError::Redirect { host: host(), status }),
+            status => return Err(FetchError::Status { host: host(), status }),
         }
         match Limited::new(answer.into_body(), MAX_BYTES).collect().await {
             Ok(body) => Ok(body.to_bytes()),

@@ -9,15 +9,18 @@ use tokio::net::{TcpListener, lookup_host};
 /// How many connections wait to be accepted, as far as the system allows; Go's value on Linux.
 const BACKLOG: i32 = 4096;
 
-/// Binds a listening socket. An unspecified IPv6 address takes IPv4 too where the system has both, as in Go; where it
-/// has no IPv6, IPv4 alone.
+/// Binds a listening socket. An unspecified address, of IPv4 too, takes both IPv6 and IPv4 where the system has both, as in Go;
+/// where it has no IPv6, IPv4 alone.
 ///
 /// # Errors
 ///
 /// The address cannot be bound.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match try_bind(address) {
-        Err(error) if is_any_v6(address) && lacks_ipv6(&error) => try_bind((Ipv4Addr::UNSPECIFIED, address.port()).into()),
+    if !address.ip().is_unspecified() {
+        return try_bind(address);
+    }
+    match try_bind((Ipv6Addr::UNSPECIFIED, address.port()).into()) {
+        Err(error) if lacks_ipv6(&error) => try_bind((Ipv4Addr::UNSPECIFIED, address.port()).into()),
         bound => bound,
     }
 }
@@ -66,11 +69,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_ipv6_takes_ipv4_too() {
-        let socket = bind((Ipv6Addr::UNSPECIFIED, 0).into()).expect("a free port");
-        let port = socket.local_addr().expect("bound").port();
-        let (accepted, connected) = tokio::join!(socket.accept(), tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
-        accepted.expect("accepted");
-        connected.expect("connected");
+    async fn any_address_is_of_ipv6_and_ipv4() {
+        for any in [IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED.into()] {
+            let socket = bind((any, 0).into()).expect("a free port");
+            let port = socket.local_addr().expect("bound").port();
+            for own in [IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()] {
+                let (accepted, connected) = tokio::join!(socket.accept(), tokio::net::TcpStream::connect((own, port)));
+                accepted.expect("accepted");
+                connected.expect("connected");
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The start, what the program says of itself, and its end.
 
-use std::process::Command;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
 
 use rustls::{
     crypto::aws_lc_rs::cipher_suite::{
@@ -159,10 +159,21 @@ async fn an_api_server_that_nobody_vouches_for_is_believed_if_it_is_said() {
 /// As an API server that is believed whoever vouches for it.
 #[tokio::test]
 async fn an_api_server_in_cleartext_is_warned_about() {
-    let world = World::new().await;
-    let proxy = world.proxy(&["--server=http://127.0.0.1:1"]).await;
+    let (world, api) = (World::new().await, Upstream::start(|_| Reply::ok("")).await);
+    let proxy = world.proxy(&[&format!("--server={}", api.url())]).await;
     proxy.line_with(&["W", "spoken to in cleartext"]).await;
-    assert_eq!(world.send(&proxy, json!({}), Request::get("/")).await.status, 502);
+    assert_eq!(world.send(&proxy, json!({}), Request::get("/")).await.status, 200);
+    let received = api.only_request();
+    assert!(received.header("impersonate-user").is_some());
+    assert_eq!(received.header("authorization"), None, "as in client-go");
+}
+
+#[tokio::test]
+async fn an_argument_that_is_no_text_ends_the_start() {
+    let argument = OsStr::from_bytes(b"--oidc-username-prefix=a\xffb");
+    let output = Command::new(oidc_binary()).args(World::new().await.flags(&[])).arg(argument).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("is not UTF-8"), "{said}");
 }
 
 #[tokio::test]

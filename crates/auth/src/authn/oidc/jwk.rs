@@ -89,10 +89,12 @@ impl KeySet {
 impl Jwk {
     fn parse(value: &Value) -> Result<Self, &'static str> {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
+        // As in Go, null and nothing say nothing.
+        let said = |name: &str| value.get(name).filter(|value| !value.is_null() && *value != "");
         if value.get("d").is_some() {
             return Err("it is a private key, which is known to everybody now");
         }
-        if value.get("use").is_some_and(|usage| usage != "sig") {
+        if said("use").is_some_and(|usage| usage != "sig") {
             return Err("it is not for signatures");
         }
         let operations = value.get("key_ops").and_then(Value::as_array);
@@ -104,7 +106,7 @@ impl Jwk {
             Some("EC") => Material::ec(text("crv"), text("x"), text("y"))?,
             _ => return Err("its kty is neither RSA nor EC"),
         };
-        let algorithm = match value.get("alg") {
+        let algorithm = match said("alg") {
             None => None,
             Some(name) => {
                 let algorithm = name.as_str().and_then(|name| name.parse().ok());

@@ -364,7 +364,15 @@ fn keys_that_are_of_no_use_are_skipped() {
         assert_eq!(set.skipped, [format!("key 0 is of no use: {why}")], "{jwk}");
         assert!(rules().verify(&RSA.token("last", &claims()), &set, NOW).is_ok());
     }
-    for jwk in [with("use", json!("sig")), with("key_ops", json!(["verify"])), with("alg", json!("RS256")), with("e", json!("AAEAAQ=="))] {
+    for jwk in [
+        with("use", json!(null)),
+        with("use", json!("")),
+        with("alg", json!(null)),
+        with("use", json!("sig")),
+        with("key_ops", json!(["verify"])),
+        with("alg", json!("RS256")),
+        with("e", json!("AAEAAQ==")),
+    ] {
         assert_eq!(keys(&[jwk]).skipped, [""; 0]);
     }
     let only = keys(&[with("alg", json!("PS256"))]);
