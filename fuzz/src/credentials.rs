@@ -230,7 +230,8 @@ impl Issuer {
     /// Has a new gate ask the issuer, and asks the gate once that is over.
     async fn ask(&self, has_keys: bool) -> Decision {
         let rules = TokenRules { issuer: self.server.url(), ..rules() };
-        let method = Method::Oidc(OidcSettings { rules, fetcher: self.fetcher.clone(), ttl: Duration::ZERO, system_authenticated: false });
+        let method =
+            Method::Oidc(Box::new(OidcSettings { rules, fetcher: self.fetcher.clone(), ttl: Duration::ZERO, system_authenticated: false }));
         let gate = open(vec![method], vec![Mode::Rbac(Arc::clone(&self.policy))], None);
         let end = Instant::now() + Duration::from_millis(if has_keys { 100 } else { 20 });
         loop {

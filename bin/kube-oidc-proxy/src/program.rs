@@ -5,7 +5,7 @@ use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
 use http::{HeaderMap, HeaderName, header, uri::Scheme};
-use kube_api::{Api, Authorities, Pem, Route};
+use kube_api::{Api, Authorities, Pem, Route, environment};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
 use proxy::{
@@ -135,6 +135,7 @@ type Handlers = (Arc<Road<ImpersonationGate>>, Arc<Probes>);
 
 fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &Drain) -> Result<Handlers, String> {
     let fetcher = Fetcher::new(files.oidc_roots.clone()).map_err(|why| format!("--oidc-issuer-url: TLS cannot be prepared: {why}"))?;
+    let fetcher = fetcher.through(environment());
     let oidc = OidcSettings { rules: settings.rules.clone(), fetcher, ttl: TOKEN_TTL, system_authenticated: true };
     let (extra, client_ip, forwarding) = (settings.extra.clone(), settings.client_ip, settings.forwarding.clone());
     let extras = move |headers: &HeaderMap, peer| {

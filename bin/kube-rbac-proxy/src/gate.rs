@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use auth::{GateSettings, IdentityHeaders, OidcSettings, RequestGate};
-use kube_api::Api;
+use kube_api::{Api, environment};
 use observe::Metrics;
 use outbound::Fetcher;
 
@@ -28,6 +28,7 @@ pub(crate) fn open(
 ) -> Result<RequestGate, String> {
     let fetcher = deciding.oidc.as_ref().map(|_| Fetcher::new(files.oidc_roots.clone())).transpose();
     let fetcher = fetcher.map_err(|why| format!("--oidc-issuer: TLS cannot be prepared: {why}"))?;
+    let fetcher = fetcher.map(|fetcher| fetcher.through(environment()));
     // What is named was opened: a name without its file is an error before this.
     let method = |method: &Method| match method {
         Method::X509 => files.client_ca.clone().map(auth::Method::X509),
@@ -38,7 +39,7 @@ pub(crate) fn open(
         Method::TokenFile => files.tokens.clone().map(auth::Method::TokenFile),
         Method::Oidc => deciding.oidc.clone().zip(fetcher.clone()).map(|(oidc, fetcher)| {
             let Oidc { rules, system_authenticated } = oidc;
-            auth::Method::Oidc(OidcSettings { rules, fetcher, ttl: deciding.token_ttl, system_authenticated })
+            auth::Method::Oidc(Box::new(OidcSettings { rules, fetcher, ttl: deciding.token_ttl, system_authenticated }))
         }),
     };
     let mode = |mode: &Mode| match mode {

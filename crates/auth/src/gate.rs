@@ -61,7 +61,7 @@ pub enum Method {
     /// By bearer token, of which a file knows the user.
     TokenFile(Arc<Watched<TokenAuthFile>>),
     /// By bearer token, verified by its issuer's keys.
-    Oidc(OidcSettings),
+    Oidc(Box<OidcSettings>),
 }
 
 /// A way to tell what a user may do.
@@ -157,7 +157,7 @@ impl RequestGate {
             Ok(match method {
                 Method::X509(authorities) => vec![Authenticator::X509(X509::new(authorities, Arc::clone(&clock)))],
                 Method::Oidc(settings) => {
-                    let oidc = Oidc::new(settings, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
+                    let oidc = Oidc::new(*settings, Arc::clone(&keys), Arc::clone(&clock), Arc::clone(&metrics));
                     vec![Authenticator::Oidc(oidc.map_err(GateError::Issuer)?)]
                 }
                 Method::TokenReview { api, audiences, ttl } => {

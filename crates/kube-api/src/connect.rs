@@ -72,7 +72,7 @@ impl Way {
 }
 
 /// Of this process.
-pub(crate) fn environment() -> ProxyEnvironment {
+pub fn environment() -> ProxyEnvironment {
     ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }
 

@@ -22,7 +22,7 @@ mod wire;
 
 pub use access_review::AccessVerdict;
 pub use api::Api;
-pub use connect::ApiSettings;
+pub use connect::{ApiSettings, environment};
 pub use error::{ApiError, ConnectError};
 pub use health::Health;
 pub use limits::Lane;

@@ -1,6 +1,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use go_compat::{HttpProxy, HttpProxyError, ProxyEnvironment};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -12,7 +13,7 @@ use thiserror::Error;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::HttpsUrl;
+use crate::{HttpsUrl, TunnelError, tunnel};
 
 /// From the host's name to the last byte.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ const HEAD_FIELDS: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     tls: Arc<ClientConfig>,
+    environment: ProxyEnvironment,
     deadline: Duration,
 }
 
@@ -34,6 +36,10 @@ pub struct Fetcher {
 pub enum FetchError {
     #[error("{host} cannot be connected to: {source}")]
     Connect { host: String, source: io::Error },
+    #[error("{variable}: {source}")]
+    Proxy { variable: &'static str, source: HttpProxyError },
+    #[error("the proxy {proxy} opens no tunnel to {host}: {source}")]
+    Tunnel { proxy: String, host: String, source: TunnelError },
     #[error("{host} is no name for TLS: {source}")]
     Name { host: String, source: InvalidDnsNameError },
     #[error("TLS with {host} failed: {source}")]
@@ -65,7 +71,13 @@ impl Fetcher {
         // A session would let a server in whose authority is believed no more.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tls: Arc::new(config), deadline: DEADLINE })
+        Ok(Self { tls: Arc::new(config), environment: ProxyEnvironment::default(), deadline: DEADLINE })
+    }
+
+    /// The same by way of the proxies that are named here.
+    #[must_use]
+    pub fn through(self, environment: ProxyEnvironment) -> Self {
+        Self { environment, ..self }
     }
 
     /// The document: the body of an answer with status 200, whole. With a bearer token, if there is one.
@@ -81,7 +93,7 @@ impl Fetcher {
     async fn fetch(&self, url: &HttpsUrl, token: Option<&str>) -> Result<Bytes, FetchError> {
         let host = || url.host().to_owned();
         let name = ServerName::try_from(host()).map_err(|source| FetchError::Name { host: host(), source })?;
-        let stream = TcpStream::connect((url.host(), url.port())).await.map_err(|source| FetchError::Connect { host: host(), source })?;
+        let stream = self.dial(url).await?;
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
         let stream = stream.map_err(|source| FetchError::Tls { host: host(), source })?;
         let http = |source| FetchError::Http { host: host(), source };
@@ -113,6 +125,21 @@ impl Fetcher {
             Err(_) => Err(FetchError::Cut { host: host() }),
         }
     }
+
+    /// To the server, or through a proxy's tunnel.
+    async fn dial(&self, url: &HttpsUrl) -> Result<TcpStream, FetchError> {
+        let connect = async |host: &str, port| {
+            let stream = TcpStream::connect((host, port)).await;
+            stream.map_err(|source| FetchError::Connect { host: host.to_owned(), source })
+        };
+        let Some((variable, proxy)) = self.environment.proxy_for(true, url.host(), url.port()) else {
+            return connect(url.host(), url.port()).await;
+        };
+        let proxy: HttpProxy = proxy.parse().map_err(|source| FetchError::Proxy { variable, source })?;
+        let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
+        let opened = tunnel(connect(&proxy.host, proxy.port).await?, &format!("{host}:{}", url.port()), &proxy).await;
+        opened.map_err(|source| FetchError::Tunnel { proxy: proxy.to_string(), host, source })
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +148,7 @@ mod tests {
 
     use settings::Reloadable;
     use testkit::{
-        certs::Authority,
+        certs::{Authority, Subject},
         upstream::{Reply, Upstream},
         wait::{in_time, wait_until},
     };
@@ -199,6 +226,35 @@ mod tests {
             wait_until("the end of the connection", || server.open_connections() == 0).await;
         }
         assert_eq!(other.count(), 0, "no redirect is followed");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_opens_a_tunnel_and_reads_nothing() {
+        let world = World::new();
+        let pair = world.authority.issue(&Subject::server(&["issuer.test"]));
+        let server = Upstream::start_tls(&pair, |_| Reply::ok("{}")).await;
+        let url: HttpsUrl = format!("https://issuer.test:{}/keys", server.address().port()).parse().expect("a URL");
+        let through = |proxy: &str| {
+            let environment = ProxyEnvironment::read(|name| (name == "HTTPS_PROXY").then(|| proxy.to_owned()));
+            world.fetcher().through(environment)
+        };
+        let proxy = Upstream::start_tunnels(server.address()).await;
+        let fetcher = through(&proxy.url().replace("//", "//u:p@"));
+        assert_eq!(in_time("the document", fetcher.get(&url, Some("hush"))).await.expect("a document"), "{}");
+        let asked = proxy.only_request();
+        assert_eq!((asked.method(), asked.target()), ("CONNECT", format!("issuer.test:{}", server.address().port()).as_str()));
+        assert_eq!((asked.header("proxy-authorization"), asked.header("authorization")), (Some("Basic dTpw"), None));
+        assert_eq!((server.only_request().target(), server.only_request().header("proxy-authorization")), ("/keys", None));
+
+        let refuses = Upstream::start(|_| Reply::new(403, &[], "")).await;
+        for (proxy, why) in [
+            (refuses.url(), "opens no tunnel to issuer.test: it answers 403 Forbidden"),
+            ("socks5://hush@proxy".to_owned(), "HTTPS_PROXY: only proxies of the scheme http are supported"),
+        ] {
+            let error = in_time("an error", through(&proxy).get(&url, None)).await.expect_err("no document").to_string();
+            assert!(error.contains(why) && !error.contains("hush"), "{error}");
+        }
+        assert_eq!(server.count(), 1);
     }
 
     #[tokio::test]

@@ -1,8 +1,7 @@
-use std::env;
-
 use command::trusted;
-use go_compat::{HttpProxy, ProxyEnvironment, quote};
+use go_compat::{HttpProxy, quote};
 use http::{Uri, uri::Scheme};
+use kube_api::environment;
 use proxy::{
     Forwarding,
     upstream::{Address, Speech},
@@ -44,7 +43,7 @@ pub(super) fn read(options: &Options, findings: &mut Findings) -> Option<Upstrea
 
 /// The proxy that the environment names for the upstream, as in Go.
 fn via(upstream: &Address, secure: bool, findings: &mut Findings) -> Option<HttpProxy> {
-    let environment = ProxyEnvironment::read(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+    let environment = environment();
     let (name, url) = environment.proxy_for(secure, &upstream.host, upstream.port)?;
     if environment.is_cgi && !secure {
         findings.error(format!("{name} and REQUEST_METHOD are set: a proxy that a client may have named is not used"));

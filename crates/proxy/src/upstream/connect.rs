@@ -9,6 +9,7 @@ use go_compat::HttpProxy;
 use http::uri::Scheme;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use outbound::{TunnelError, tunnel};
 use rustls::ClientConfig;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use thiserror::Error;
@@ -18,13 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    Speech,
-    http2::Http2,
-    portions::Portions,
-    upload::Upload,
-    via::{self, TunnelError},
-};
+use super::{Speech, http2::Http2, portions::Portions, upload::Upload};
 use crate::{Socket, prepare};
 
 /// As in Go's default transport.
@@ -133,7 +128,7 @@ impl Connector {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         };
-        match timeout(DIAL, via::tunnel(stream, &upstream, proxy)).await {
+        match timeout(DIAL, tunnel(stream, &upstream, proxy)).await {
             Ok(stream) => stream.map_err(|source| ConnectError::Tunnel { proxy: proxy.to_string(), source }),
             Err(_) => Err(ConnectError::TunnelTimeout { proxy: proxy.to_string() }),
         }
