@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     floods::{be_honest, floods, with_something_big},
-    scene::{ALICE, FORGED, Scene, assert_status},
+    scene::{ALICE, BOTH, FORGED, Scene, assert_status},
 };
 
 const LIMIT: u64 = 64 << 20;
@@ -72,6 +72,13 @@ async fn all_attacks_together_fit_in_64_mib() {
     command.extend(scene.flags(&flags));
     let proxy = Proxy::start_other("sh".as_ref(), &command, Some(secure), Some(insecure), None).await;
     assert_status(&scene.get(&proxy, "/big", ALICE).await, 200);
+    // At rest is what has been at work: a few clients of each kind at a time, as any upstream has them.
+    for _ in 0..10 {
+        let clients = join_all(BOTH.repeat(10).into_iter().map(|version| scene.connect(version, &proxy))).await;
+        for mut client in clients {
+            assert_status(&client.send(&Request::get("/").bearer(ALICE)).await, 200);
+        }
+    }
     let (baseline, _) = proxy.resident_kib();
 
     let mut after = Vec::new();

@@ -2,8 +2,10 @@
 
 use std::{collections::HashSet, iter::repeat_with};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use testkit::{
+    certs::Authority,
     client::Request,
     issuer::Issuer,
     jwt::{SigningKey, encode, with_secret},
@@ -133,6 +135,7 @@ fn in_its_key(world: &impl Maker, mallory: &SigningKey, rsa: &SigningKey, sealin
         (what, mallory.sign(&header.to_string(), &claims), usual.clone())
     };
     let own = mallory.jwk("");
+    let certificate = STANDARD.encode(Authority::new("mallory").server().certificates().remove(0));
     vec![
         of("another key by that kid", "k".into()),
         of("an unknown kid", "mallory".into()),
@@ -156,7 +159,7 @@ fn in_its_key(world: &impl Maker, mallory: &SigningKey, rsa: &SigningKey, sealin
         ("its own jwk and no kid", mallory.sign(&json!({"alg": "ES256", "jwk": own}).to_string(), &claims), good(&json!({"alg": "ES256"}))),
         brought("its own jku", "jku", format!("{evil}/keys").into()),
         brought("its own x5u", "x5u", format!("{evil}/chain.pem").into()),
-        brought("its own x5c", "x5c", json!([encode("a certificate")])),
+        brought("its own x5c", "x5c", json!([certificate])),
         brought("its own iss in the header", "iss", evil.into()),
         ("its own issuer", mallory.token("k", &world.claims(json!({"iss": evil}))), good(&json!({"alg": "ES256", "kid": "k"}))),
     ]
@@ -178,6 +181,9 @@ fn in_its_header(world: &impl Maker) -> Vec<Row> {
             signed(r#"{"alg":"ES256","kid":"k","x":1}"#),
         ),
         ("crit with exp", signed(r#"{"alg":"ES256","kid":"k","crit":["exp"],"exp":1}"#), signed(r#"{"alg":"ES256","kid":"k","exp":1}"#)),
+        ("a nonce that is no string", signed(r#"{"alg":"ES256","kid":"k","nonce":5}"#), signed(r#"{"alg":"ES256","kid":"k","nonce":"5"}"#)),
+        ("a jwk that is none", signed(r#"{"alg":"ES256","kid":"k","jwk":{"kty":"x"}}"#), good.clone()),
+        ("an x5c that is none", signed(r#"{"alg":"ES256","kid":"k","x5c":["AAAA"]}"#), good.clone()),
         ("b64 without crit", signed(r#"{"alg":"ES256","kid":"k","b64":false}"#), signed(r#"{"alg":"ES256","kid":"k","b64":true}"#)),
         ("an empty crit", signed(r#"{"alg":"ES256","kid":"k","crit":[]}"#), good.clone()),
         ("a crit of another type", signed(r#"{"alg":"ES256","kid":"k","crit":null}"#), good.clone()),

@@ -107,9 +107,9 @@ impl Scene {
         if self.is_oidc() { ("impersonate-user", "impersonate-group") } else { ("x-remote-user", "x-remote-groups") }
     }
 
-    /// The Authorization that the upstream gets.
+    /// The Authorization that the upstream gets, unless it could be read on the way.
     pub(crate) fn own_authorization(&self) -> Option<&'static str> {
-        self.is_oidc().then_some("Bearer token-of-the-proxy")
+        (self.is_oidc() && self.upstream.url().starts_with("https:")).then_some("Bearer token-of-the-proxy")
     }
 
     /// What [`MALLORY`] gets, whom no issuer knows.

@@ -206,6 +206,11 @@ fn rules(options: &Options, findings: &mut Findings) -> TokenRules {
     if options.oidc_username_claim.is_empty() {
         findings.error("--oidc-username-claim is empty: a user needs a name");
     }
+    for (flag, prefix) in [("username", &options.oidc_username_prefix), ("groups", &options.oidc_groups_prefix)] {
+        if prefix.starts_with("system:") {
+            findings.warn(format!("--oidc-{flag}-prefix: {} makes all reserved: such users are refused", quote(prefix)));
+        }
+    }
     let prefix = Some(&options.oidc_username_prefix).filter(|prefix| *prefix != "-");
     let mut required_claims = Vec::new();
     for text in &options.oidc_required_claim {
@@ -358,6 +363,8 @@ mod tests {
         let warning = "--allow-reserved-groups: \"devs\" is not reserved, and allowed anyway".to_owned();
         let groups = check(|o| o.allow_reserved_groups = vec!["devs".into(), "system:a".into()]);
         assert_eq!(groups, (Some((false, None, false)), vec![warning], vec![]));
+        let warning = "--oidc-groups-prefix: \"system:x:\" makes all reserved: such users are refused".to_owned();
+        assert_eq!(check(|o| o.oidc_groups_prefix = "system:x:".into()).1, [warning]);
         let why = check(|o| o.trusted_proxies = vec!["here".into()]).2;
         assert!(matches!(&why[..], [why] if why.starts_with("--trusted-proxies: \"here\": ")), "{why:?}");
     }

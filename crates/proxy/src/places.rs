@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
@@ -27,7 +27,7 @@ struct State {
     most_strangers: usize,
     /// Numbers seats, and moments.
     count: u64,
-    seats: HashMap<u64, Seat>,
+    seats: BTreeMap<u64, Seat>,
     /// The seats of those without a request, the first to go first.
     idle: BTreeMap<Rank, u64>,
     strangers: Group,
@@ -74,7 +74,7 @@ impl Places {
             most,
             most_strangers: most.div_ceil(4),
             count: 0,
-            seats: HashMap::new(),
+            seats: BTreeMap::new(),
             idle: BTreeMap::new(),
             strangers: Group::default(),
             known: Group::default(),

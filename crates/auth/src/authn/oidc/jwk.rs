@@ -33,7 +33,7 @@ pub enum KeySetError {
 }
 
 #[derive(Clone, Debug)]
-struct Jwk {
+pub(super) struct Jwk {
     id: Option<String>,
     /// The only way that it may be used, where the issuer says one.
     algorithm: Option<Algorithm>,
@@ -87,6 +87,10 @@ impl KeySet {
 }
 
 impl Jwk {
+    pub(super) fn is_one(value: &Value) -> bool {
+        Self::parse(value).is_ok()
+    }
+
     fn parse(value: &Value) -> Result<Self, &'static str> {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
         // As in Go, null and nothing say nothing.

@@ -1,7 +1,11 @@
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::Value;
+use x509_parser::parse_x509_certificate;
 
-use super::{Algorithm, Object, TokenError};
+use super::{Algorithm, Object, TokenError, jwk::Jwk};
 
 /// The most that is looked at; a head has room for less, unless the operator gave it more.
 const MAX_BYTES: usize = 64 * 1024;
@@ -19,7 +23,7 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Keys that the header brings along (`jwk`, `jku`, `x5c`, `x5u`) are not looked at.
+    /// Keys that the header brings along (`jwk`, `jku`, `x5c`, `x5u`) are believed by nobody.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
         if token.len() > MAX_BYTES {
             return Err(TokenError::Malformed("it is too long"));
@@ -36,6 +40,9 @@ impl<'a> Jws<'a> {
         if header.get("b64").is_some_and(|encoded| *encoded != Value::Bool(true)) {
             return Err(TokenError::Malformed("its header has b64, and what is signed is encoded"));
         }
+        if !makes_sense(&header) {
+            return Err(TokenError::Malformed("its header has a nonce, a jwk or an x5c that is none"));
+        }
         let algorithm = header.text("alg").ok_or(TokenError::Malformed("its header has no alg"))?.parse().ok();
         let key_id = match header.get("kid") {
             None => None,
@@ -50,6 +57,17 @@ impl<'a> Jws<'a> {
 pub(super) fn issuer(token: &str) -> Result<String, TokenError> {
     let jws = Jws::parse(token)?;
     jws.claims.text("iss").map(str::to_owned).ok_or(TokenError::OtherIssuer)
+}
+
+/// What counts for nothing here is read by Go all the same, which takes no token where it is of another form.
+fn makes_sense(header: &Object) -> bool {
+    let is_certificate = |text: &Value| {
+        let der = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+        der.is_some_and(|der| parse_x509_certificate(&der).is_ok_and(|(rest, _)| rest.is_empty()))
+    };
+    header.get("nonce").is_none_or(Value::is_string)
+        && header.get("jwk").is_none_or(Jwk::is_one)
+        && header.get("x5c").is_none_or(|chain| chain.as_array().is_some_and(|chain| chain.iter().all(is_certificate)))
 }
 
 fn object(part: &str) -> Result<Object, TokenError> {
