@@ -4,7 +4,7 @@ use ::settings::{Contents, Reloadable, ServingPair, Trust, UpstreamRoots, Watche
 use auth::{ImpersonationGate, ImpersonationSettings, OidcSettings};
 use command::{CommandLine, Findings, block_on};
 use go_compat::ListenAddress;
-use http::{HeaderMap, HeaderName, header, uri::Scheme};
+use http::{HeaderMap, HeaderName, header};
 use kube_api::{Api, Authorities, Pem, Route, environment};
 use observe::{LogSettings, Metrics};
 use outbound::Fetcher;
@@ -152,9 +152,13 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
         metrics: Arc::clone(metrics),
     });
     let gate = gate.map_err(|why| why.to_string())?;
-    let is_https = files.route.url.scheme() == Some(&Scheme::HTTPS);
-    let tls = is_https.then(|| tls_client(files.api_trust.clone())).transpose().map_err(|why| format!("TLS cannot be prepared: {why}"))?;
-    let tls = tls.map(|builder| client_config(builder, files.api_pair.clone()));
+    let tls = files
+        .route
+        .is_https()
+        .then(|| tls_client(files.api_trust.clone()))
+        .transpose()
+        .map_err(|why| format!("TLS cannot be prepared: {why}"))?;
+    let tls = tls.map(|config| client_config(config, files.api_pair.clone()));
     let server_name = files.route.server_name.clone().map(TryInto::try_into).transpose();
     let server_name = server_name.map_err(|why| format!("tls-server-name: {why}"))?;
     // Whatever of these a client sends stays here: `x-remote-` is how a front proxy tells the API server of a user.
@@ -169,7 +173,7 @@ fn handlers(settings: &Settings, files: &Files, metrics: &Arc<Metrics>, drain: &
 
 fn address(route: &Route) -> Address {
     let url = &route.url;
-    let port = if url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let port = if route.is_https() { 443 } else { 80 };
     Address {
         host: url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned(),
         port: url.port_u16().unwrap_or(port),
@@ -189,7 +193,7 @@ async fn bind(settings: &Settings, files: &Files, drain: Drain, metrics: &Arc<Me
     if matches!(files.api_trust, Trust::Anyone) {
         tracing::warn!("insecure-skip-tls-verify: whoever stands between here and the API server can act as everybody");
     }
-    if files.route.url.scheme() != Some(&Scheme::HTTPS) {
+    if !files.route.is_https() {
         tracing::warn!(
             "The API server is spoken to in cleartext, and told of no token of this program: whoever stands between reads the answers, and \
              what is said of certificates is without effect"

@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn one_of_the_flags_of_a_client_leads_out_of_the_pods_cluster() {
-        for (number, change) in [
+        for change in [
             (|o| o.kubeconfig = "x".into()) as fn(&mut Options),
             |o| o.server = "x".into(),
             |o| o.certificate_authority = "x".into(),
@@ -313,13 +313,10 @@ mod tests {
             |o| o.context = "x".into(),
             |o| o.namespace = "x".into(),
             |o| o.request_timeout = "0".into(),
-        ]
-        .into_iter()
-        .enumerate()
-        {
+        ] {
             let mut options = minimal();
             change(&mut options);
-            assert!(check(&options).0.api.overrides.is_some(), "{number}");
+            assert!(check(&options).0.api.overrides.is_some(), "{options:?}");
         }
     }
 

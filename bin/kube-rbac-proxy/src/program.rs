@@ -92,7 +92,7 @@ fn handlers(settings: &Settings, files: &Files, api: Option<Arc<Api>>, metrics: 
     let gate = gate::open(&settings.deciding, &files.deciding, api.as_ref(), headers, metrics)?;
     let tls = settings.upstream.secure.then(|| tls_client(files.upstream_roots.clone())).transpose();
     let tls = tls.map_err(|why| format!("--upstream: TLS cannot be prepared: {why}"))?;
-    let tls = tls.map(|builder| client_config(builder, files.upstream_pair.clone()));
+    let tls = tls.map(|config| client_config(config, files.upstream_pair.clone()));
     let managed = ManagedHeaders::new([&identity.user, &identity.groups], &MANAGED);
     let upstream = Upstream::new(settings.upstream.address.clone(), Speech { tls, ..settings.upstream.speech.clone() }, managed);
     let endpoints = Endpoints { gate: gate.for_paths(), metrics: Arc::clone(metrics), readiness: files.readiness(drain.clone(), api) };

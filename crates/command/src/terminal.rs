@@ -5,9 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use tokio::runtime::Builder;
-
 use go_compat::Fault;
+use tokio::runtime::Builder;
 
 use crate::{CommandLine, Program};
 

@@ -121,15 +121,13 @@ fn in_cluster(environment: &ProxyEnvironment) -> Result<Way, String> {
     let url = format!("https://{host}:{port}");
     let url = url.parse().map_err(|_| format!("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT make no URL: {url}"))?;
     let file = |name| Path::new(SERVICE_ACCOUNT).join(name);
-    let mut config = Config::new(url);
+    let (mut config, ca) = (Config::new(url), file("ca.crt"));
     // Those of the file count; without any at all kube would want the system's.
-    (config.root_cert, config.root_cert_file) = (Some(Vec::new()), Some(file("ca.crt")));
+    (config.root_cert, config.root_cert_file) = (Some(Vec::new()), Some(ca.clone()));
     config.auth_info.token_file = Some(file("token").display().to_string());
     config.proxy_url = proxy_of(environment, &config.cluster_url).map_err(|error| describe_proxy(&error))?;
     let token = take_token_file(&mut config.auth_info).map_err(|error| format!("failed to read the ServiceAccount's token: {error}"))?;
-    let files: Vec<PathBuf> = config.root_cert_file.iter().cloned().collect();
-    let authorities = config.root_cert_file.clone().map(Pem::File);
-    Ok(Way { config, token, files, authorities })
+    Ok(Way { config, token, files: vec![ca.clone()], authorities: Some(Pem::File(ca)) })
 }
 
 /// The URL may hold a password.

@@ -64,6 +64,11 @@ impl Route {
         Self::of(way).map_err(|why| settings.unusable(why))
     }
 
+    /// Whether what is told on the way is nobody else's.
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == Some(&Scheme::HTTPS)
+    }
+
     /// The `Authorization` of a request as of now; `None`: the certificate says it all.
     pub fn authorization(&self) -> Option<HeaderValue> {
         match &self.token {

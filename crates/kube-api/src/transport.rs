@@ -222,6 +222,24 @@ mod tests {
     use crate::ApiSettings;
     use go_compat::ProxyEnvironment;
 
+    async fn transport(kubeconfig: PathBuf) -> Transport {
+        let settings = ApiSettings { kubeconfig: Some(kubeconfig), ..ApiSettings::default() };
+        let way = Way::find(&settings, &ProxyEnvironment::default()).await.expect("a way");
+        Transport::open(way).await.expect("a transport")
+    }
+
+    impl Transport {
+        async fn review(&self) -> Result<Bytes, Failure> {
+            let body = Bytes::from_static(br#"{"spec":{"token":"x"}}"#);
+            in_time("a review", self.post("/apis/authentication.k8s.io/v1/tokenreviews", body, "")).await
+        }
+
+        fn a_minute_passes(&self) {
+            let mut state = self.renewal.state.lock().expect("no panic");
+            state.checked = state.checked.checked_sub(RECHECK_AFTER).expect("a machine that is up for a minute");
+        }
+    }
+
     #[tokio::test]
     async fn a_renewed_certificate_is_presented_and_a_broken_one_leaves_the_last() {
         let authority = Authority::new("ca");
@@ -229,29 +247,22 @@ mod tests {
         let server = Server::start_tls(&authority.server()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = server.kubeconfig(folder.path(), Some(authority.pem()), Credential::Certificate(&first));
-        let settings = ApiSettings { kubeconfig: Some(kubeconfig), ..ApiSettings::default() };
-        let way = Way::find(&settings, &ProxyEnvironment::default()).await.expect("a way");
-        let transport = Transport::open(way).await.expect("a transport");
+        let transport = transport(kubeconfig).await;
         let presented = async || {
-            let body = Bytes::from_static(br#"{"spec":{"token":"x"}}"#);
-            in_time("a review", transport.post("/apis/authentication.k8s.io/v1/tokenreviews", body, "")).await.expect("an answer");
+            transport.review().await.expect("an answer");
             let review = server.reviews(Kind::TokenReview).pop().expect("a review");
             review.request.certificate.expect("a certificate")
-        };
-        let a_minute_passes = || {
-            let mut state = transport.renewal.state.lock().expect("no panic");
-            state.checked = state.checked.checked_sub(RECHECK_AFTER).expect("a machine that is up for a minute");
         };
         let leaf = |pair: &testkit::certs::Pair| pair.certificates().remove(0).to_vec();
         assert_eq!(presented().await, leaf(&first));
 
         second.write(folder.path(), "api-client");
         assert_eq!(presented().await, leaf(&first), "files are not read for every call");
-        a_minute_passes();
+        transport.a_minute_passes();
         assert_eq!(presented().await, leaf(&second));
 
         fs::write(folder.path().join("api-client.key"), "broken").expect("written");
-        a_minute_passes();
+        transport.a_minute_passes();
         assert_eq!(presented().await, leaf(&second));
     }
 
@@ -261,17 +272,11 @@ mod tests {
         let server = Server::start_tls(&authority.server()).await;
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = server.kubeconfig(folder.path(), Some(authority.pem()), Credential::Token("t"));
-        let settings = ApiSettings { kubeconfig: Some(kubeconfig), ..ApiSettings::default() };
-        let way = Way::find(&settings, &ProxyEnvironment::default()).await.expect("a way");
-        let transport = Transport::open(way).await.expect("a transport");
-        let review = async || {
-            let body = Bytes::from_static(br#"{"spec":{"token":"x"}}"#);
-            in_time("a review", transport.post("/apis/authentication.k8s.io/v1/tokenreviews", body, "")).await.is_ok()
-        };
-        assert!(review().await);
+        let transport = transport(kubeconfig).await;
+        assert!(transport.review().await.is_ok());
         fs::write(folder.path().join("api-ca.crt"), Authority::new("other").pem()).expect("written");
-        assert!(review().await, "the connection is still there");
-        transport.renewal.state.lock().expect("no panic").checked -= RECHECK_AFTER;
-        assert!(!review().await);
+        assert!(transport.review().await.is_ok(), "the connection is still there");
+        transport.a_minute_passes();
+        assert!(transport.review().await.is_err());
     }
 }

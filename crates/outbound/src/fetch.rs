@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, client::Resumption};
+use rustls::ClientConfig;
 use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use settings::{UpstreamRoots, Watched, tls_client};
 use thiserror::Error;
@@ -67,9 +67,7 @@ impl Fetcher {
     ///
     /// The cryptographic library does not fit.
     pub fn new(roots: Option<Arc<Watched<UpstreamRoots>>>) -> Result<Self, rustls::Error> {
-        let mut config = tls_client(roots)?.with_no_client_auth();
-        // A session would let a server in whose authority is believed no more.
-        config.resumption = Resumption::disabled();
+        let mut config = tls_client(roots)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(config), environment: ProxyEnvironment::default(), deadline: DEADLINE })
     }
@@ -136,9 +134,8 @@ impl Fetcher {
             return connect(url.host(), url.port()).await;
         };
         let proxy: HttpProxy = proxy.parse().map_err(|source| FetchError::Proxy { variable, source })?;
-        let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
-        let opened = tunnel(connect(&proxy.host, proxy.port).await?, &format!("{host}:{}", url.port()), &proxy).await;
-        opened.map_err(|source| FetchError::Tunnel { proxy: proxy.to_string(), host, source })
+        let opened = tunnel(connect(&proxy.host, proxy.port).await?, url.host(), url.port(), &proxy).await;
+        opened.map_err(|source| FetchError::Tunnel { proxy: proxy.to_string(), host: url.host().to_owned(), source })
     }
 }
 

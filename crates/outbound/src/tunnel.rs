@@ -31,11 +31,11 @@ pub enum TunnelError {
 /// # Errors
 ///
 /// The proxy does not.
-/// Has a proxy connect to the upstream, and leaves what both then say to them.
-pub async fn tunnel(stream: TcpStream, server: &str, proxy: &HttpProxy) -> Result<TcpStream, TunnelError> {
+pub async fn tunnel(stream: TcpStream, host: &str, port: u16, proxy: &HttpProxy) -> Result<TcpStream, TunnelError> {
+    let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
-    let mut connect = Request::connect(server).header(header::HOST, server).body(Empty::<Bytes>::new())?;
+    let mut connect = Request::connect(&server).header(header::HOST, &server).body(Empty::<Bytes>::new())?;
     authorize(connect.headers_mut(), proxy)?;
     let response = sender.send_request(connect).await?;
     if !response.status().is_success() {

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        WantsClientCert, WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -25,24 +25,28 @@ pub enum Trust {
     Anyone,
 }
 
-/// The client side of TLS with servers that are trusted so; without its own certificate.
+/// The client side of TLS with servers that are trusted so; without its own certificate, and as in Go without sessions: one would be
+/// that of the certificate before, or with a server in whose authority is believed no more.
 ///
 /// # Errors
 ///
 /// The cryptographic library does not fit.
-pub fn tls_client(trust: impl Into<Trust>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+pub fn tls_client(trust: impl Into<Trust>) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let roots = match trust.into() {
+    let todays = |roots| Arc::new(TodaysRoots { roots, provider });
+    let builder = match trust.into() {
         Trust::System => {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            return Ok(builder.with_root_certificates(roots));
+            builder.with_root_certificates(roots)
         }
-        Trust::Roots(roots) => Some(roots),
-        Trust::Anyone => None,
+        Trust::Roots(roots) => builder.dangerous().with_custom_certificate_verifier(todays(Some(roots))),
+        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(todays(None)),
     };
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(TodaysRoots { roots, provider })))
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 impl Trust {

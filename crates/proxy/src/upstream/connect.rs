@@ -124,11 +124,7 @@ impl Connector {
         if self.tls.is_none() {
             return Ok(stream);
         }
-        let upstream = match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        };
-        match timeout(DIAL, tunnel(stream, &upstream, proxy)).await {
+        match timeout(DIAL, tunnel(stream, &self.host, self.port, proxy)).await {
             Ok(stream) => stream.map_err(|source| ConnectError::Tunnel { proxy: proxy.to_string(), source }),
             Err(_) => Err(ConnectError::TunnelTimeout { proxy: proxy.to_string() }),
         }
